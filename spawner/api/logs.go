@@ -1,0 +1,107 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+func readLogOptions(r *request) (o fleet.LogOptions, err error) {
+	o.Tail, o.Replica = -1, r.query.Get("replica")
+	if text := r.query.Get("tail"); text != "all" {
+		tail, err := r.number("tail", -1, -1, 1<<31)
+		if err != nil {
+			return o, err
+		}
+		o.Tail = int(tail)
+	}
+	if o.Since, err = r.since(); err != nil {
+		return o, err
+	}
+	if o.Follow, err = r.flag("follow"); err != nil {
+		return o, err
+	}
+	o.Timestamps, err = r.flag("timestamps")
+	return o, err
+}
+
+// logs writes lines as they come. A slow reader slows the reading of the logs
+// down: no more than one line is held for it.
+func (a *API) logs(w http.ResponseWriter, r *request) error {
+	o, err := readLogOptions(r)
+	if err != nil {
+		return err
+	}
+	name := r.name("name")
+	if _, err := a.config.Questions.Service(name); err != nil {
+		return err
+	}
+	media, format := textPlain+"; charset=utf-8", textLine(o)
+	if accepts(r.Request, ndjson) {
+		media, format = ndjson, jsonLine
+	}
+	out := newStream(w)
+	defer out.end()
+	if o.Follow { // nothing may come for long: say that it stands
+		out.begin(media)
+		if err := out.flush(); err != nil {
+			return nil
+		}
+	}
+	err = a.config.Records.Logs(r.Context(), name, o, func(line fleet.LogLine) error {
+		out.begin(media)
+		if err := out.write(format(line)); err != nil {
+			return err
+		}
+		if o.Follow {
+			return out.flush()
+		}
+		return nil
+	})
+	if err != nil && !out.begun {
+		return err
+	}
+	out.begin(media)
+	if err != nil && r.Context().Err() == nil {
+		a.endLogs(r, out, media, err)
+	}
+	return nil
+}
+
+// endLogs tells a client whose logs had begun why they end.
+func (a *API) endLogs(r *request, out *stream, media string, err error) {
+	e := shown(err)
+	if e.Kind == fleet.Internal {
+		a.log.ErrorContext(r.Context(), "Logs broke off", "service", r.name("name"), "error", err)
+		e = fleet.Errorf(fleet.Internal, "internal error")
+	}
+	last := fmt.Appendf(nil, "spawner: the logs break off: %s\n", e)
+	if media == ndjson {
+		last, _ = json.Marshal(errorAnswer{e})
+		last = append(last, '\n')
+	}
+	_ = out.write(last) // the client may be the reason itself
+}
+
+func jsonLine(line fleet.LogLine) []byte {
+	data, _ := json.Marshal(line) // strings and a time: it cannot fail
+	return append(data, '\n')
+}
+
+// textLine returns the format of a line: its replica before it, unless only one was asked for.
+func textLine(o fleet.LogOptions) func(fleet.LogLine) []byte {
+	return func(line fleet.LogLine) []byte {
+		var text []byte
+		if o.Timestamps {
+			text = line.Time.UTC().AppendFormat(text, time.RFC3339Nano)
+			text = append(text, ' ')
+		}
+		if o.Replica == "" {
+			text = append(append(text, line.Replica...), " | "...)
+		}
+		return append(append(text, line.Text...), '\n')
+	}
+}

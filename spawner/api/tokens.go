@@ -1,0 +1,84 @@
+package api
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+var (
+	tokenName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
+	scopes    = []fleet.Scope{fleet.ScopeAdmin, fleet.ScopeDeploy, fleet.ScopeRead, fleet.ScopeEdge}
+)
+
+// maxLifetime keeps an expiry within what a time can hold.
+const maxLifetime = fleet.Duration(100 * 365 * 24 * time.Hour)
+
+type tokenBody struct {
+	Name      string         `json:"name"`
+	Scope     fleet.Scope    `json:"scope"`
+	ExpiresIn fleet.Duration `json:"expires_in,omitempty"` // 0 = never
+}
+
+func (b tokenBody) validate() error {
+	switch {
+	case !tokenName.MatchString(b.Name):
+		return fleet.InvalidField("name", "%q is not a name: 1 to 63 letters, digits, and . _ - after the first", b.Name)
+	case !slices.Contains(scopes, b.Scope):
+		return fleet.InvalidField("scope", "%q is not one of admin, deploy, read, edge", string(b.Scope))
+	case b.ExpiresIn < 0 || b.ExpiresIn > maxLifetime:
+		return fleet.InvalidField("expires_in", "%s is not between 0s (never) and %s", b.ExpiresIn, maxLifetime)
+	}
+	return nil
+}
+
+func (a *API) tokens(w http.ResponseWriter, r *request) error {
+	stored, err := a.config.Tokens.List(r.Context())
+	if err != nil {
+		return err
+	}
+	tokens := make([]fleet.Token, len(stored))
+	for i, s := range stored {
+		s.Token.Token = ""
+		tokens[i] = s.Token
+	}
+	return writeJSON(w, http.StatusOK, tokens)
+}
+
+// addToken makes a token of 256 random bits. Only its hash is stored.
+func (a *API) addToken(w http.ResponseWriter, r *request) error {
+	var body tokenBody
+	if err := r.decode(w, &body); err != nil {
+		return err
+	}
+	if err := body.validate(); err != nil {
+		return err
+	}
+	var random [32]byte
+	rand.Read(random[:]) // never fails
+	secret := "spawner_" + hex.EncodeToString(random[:])
+	hash := sha256.Sum256([]byte(secret))
+	token := fleet.Token{Name: body.Name, Scope: body.Scope, CreatedAt: time.Now().UTC()}
+	if body.ExpiresIn > 0 {
+		token.ExpiresAt = token.CreatedAt.Add(body.ExpiresIn.Std())
+	}
+	if err := a.config.Tokens.Add(r.Context(), fleet.StoredToken{Token: token, Hash: hex.EncodeToString(hash[:])}); err != nil {
+		return err
+	}
+	token.Token = secret
+	return writeJSON(w, http.StatusCreated, token)
+}
+
+func (a *API) removeToken(w http.ResponseWriter, r *request) error {
+	if err := a.config.Tokens.Remove(r.Context(), r.name("name")); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
