@@ -1,0 +1,104 @@
+package stand
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// Edge is a stock Traefik, a process of the host, with the shipped static
+// configuration.
+type Edge struct {
+	*Process
+	stand *Stand
+
+	Name          string
+	URL           string // of the plain entry point
+	TLSURL        string
+	MetricsURL    string
+	webPort       int
+	webSecurePort int
+	config        string // path of its static file
+}
+
+func newEdge(t T, s *Stand, name string, apiPort int, token string) *Edge {
+	t.Helper()
+	web, webSecure, metrics := FreePort(t), FreePort(t), FreePort(t)
+	e := &Edge{
+		stand: s, Name: name, webPort: web, webSecurePort: webSecure,
+		URL:        fmt.Sprintf("http://127.0.0.1:%d", web),
+		TLSURL:     fmt.Sprintf("https://127.0.0.1:%d", webSecure),
+		MetricsURL: fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics),
+		config:     filepath.Join(s.Dir, name+".yml"),
+	}
+	e.write("edge/traefik.yml", map[string]string{
+		"LOG_LEVEL":  "INFO",
+		"WEB":        fmt.Sprintf("127.0.0.1:%d", web),
+		"WEBSECURE":  fmt.Sprintf("127.0.0.1:%d", webSecure),
+		"METRICS":    fmt.Sprintf("127.0.0.1:%d", metrics),
+		"FEED":       fmt.Sprintf("http://127.0.0.1:%d/traefik/config?edge=%s", apiPort, name),
+		"EDGE_TOKEN": token,
+	}, t)
+	e.Process = newProcess(t, s.Dir, name, traefikBinary(t), []string{"--configFile=" + e.config}, nil)
+	return e
+}
+
+// write appends a template of the repository, filled in, to the edge's static file.
+func (e *Edge) write(template string, values map[string]string, t T) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(Root(t), template))
+	must(t, err, "read %s", template)
+	var pairs []string
+	for key, value := range values {
+		pairs = append(pairs, "@"+key+"@", value)
+	}
+	file, err := os.OpenFile(e.config, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	must(t, err, "write %s", e.config)
+	defer file.Close()
+	_, err = file.WriteString(strings.NewReplacer(pairs...).Replace(string(text)))
+	must(t, err, "write %s", e.config)
+}
+
+// flag is how the spawner is told of the edge.
+func (e *Edge) flag() string {
+	return e.Name + "=" + e.URL + "," + e.TLSURL + ",metrics+" + e.MetricsURL
+}
+
+// WaitFed waits until the edge has confirmed a document.
+func (e *Edge) WaitFed() {
+	e.t.Helper()
+	Eventually(e.t, readyTime, e.Name+" is fed", func() error {
+		if !e.Running() {
+			e.t.Fatalf("%s ended while starting:\n%s", e.Name, e.LogTail(30))
+		}
+		edge, err := e.Status()
+		if err != nil {
+			return err
+		}
+		if edge.Confirmed == 0 || edge.Confirmed < edge.Received {
+			return fmt.Errorf("it has confirmed version %d of %d", edge.Confirmed, edge.Received)
+		}
+		return nil
+	})
+}
+
+// Status returns what the spawner knows of this edge.
+func (e *Edge) Status() (fleet.Edge, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	edges, err := e.stand.Client.Edges(ctx)
+	if err != nil {
+		return fleet.Edge{}, err
+	}
+	for _, edge := range edges {
+		if edge.Name == e.Name {
+			return edge, nil
+		}
+	}
+	return fleet.Edge{}, fmt.Errorf("the spawner knows no edge %s", e.Name)
+}
