@@ -1,0 +1,75 @@
+package probes
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"edgespawner/fleet"
+)
+
+// Execer runs commands inside apps.
+type Execer interface {
+	// Exec runs a command inside a running container until it ends or ctx does.
+	// An error means that it could not be run; a command that ran and failed is
+	// a result with an exit code.
+	Exec(ctx context.Context, node, id string, command []string) (fleet.ExecResult, error)
+}
+
+// Target is the replica that a check is run against.
+type Target struct {
+	Replica string // <service>-<index>
+	Service string
+	Node    string
+	AppID   string     // the app's container, for commands
+	Addr    netip.Addr // the sandbox's, for HTTP and TCP
+	Port    int        // the service's; 0 = it has none
+}
+
+// address joins the replica's address with a port.
+func (t Target) address(port int) string {
+	return net.JoinHostPort(t.Addr.String(), strconv.Itoa(port))
+}
+
+// Config is what a Prober is made of.
+type Config struct {
+	// Execer runs the checks that are commands. Nil = such checks fail and say why.
+	Execer Execer
+	// Report is told each change of a watched replica's health, on the
+	// goroutine of that replica alone, so it may block without delaying others.
+	// Nil = nobody is told.
+	Report func(Change)
+	Log    *slog.Logger // nil = discarded
+}
+
+// Prober runs health checks.
+type Prober struct {
+	execer Execer
+	report func(Change)
+	log    *slog.Logger
+
+	mu      sync.Mutex        // guards the fields below
+	running context.Context   // of Run; nil before it and after
+	watches map[string]*watch // by replica
+	loops   sync.WaitGroup    // the goroutines of watches
+}
+
+// New makes a Prober; it starts nothing.
+func New(config Config) *Prober {
+	p := &Prober{
+		execer:  config.Execer,
+		report:  config.Report,
+		log:     config.Log,
+		watches: map[string]*watch{},
+	}
+	if p.report == nil {
+		p.report = func(Change) {}
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	return p
+}
