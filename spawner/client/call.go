@@ -134,12 +134,17 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 func (c *Client) refusal(response *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxErrorBody))
 	var answer struct {
-		Error *fleet.Error `json:"error"`
+		Error   *fleet.Error `json:"error"`
+		Message string       `json:"message"` // of /login
 	}
 	e := &fleet.Error{Kind: fleet.KindOfHTTPStatus(response.StatusCode)}
-	if err := json.Unmarshal(text, &answer); err == nil && answer.Error != nil && answer.Error.Kind != "" {
+	err := json.Unmarshal(text, &answer)
+	switch {
+	case err == nil && answer.Error != nil && answer.Error.Kind != "":
 		e = answer.Error
-	} else {
+	case err == nil && answer.Message != "":
+		e.Message = answer.Message
+	default:
 		e.Message = fmt.Sprintf("%s answered %s, and not as a spawner does", c.shown, response.Status)
 	}
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
