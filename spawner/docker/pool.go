@@ -1,0 +1,176 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"edgespawner/fleet"
+)
+
+// callTimeout bounds every call that has no bound of its own. An inspect
+// blocks until a start under way ends, so it is not short.
+const callTimeout = 60 * time.Second
+
+// settleTimeout bounds the first word with an engine.
+const settleTimeout = 10 * time.Second
+
+// Pool holds a client for each node. Its methods and those of its views may be
+// called at the same time from anywhere.
+type Pool struct {
+	fleetID   string
+	log       *slog.Logger
+	loginFile string
+
+	ctx    context.Context // of the calls that outlive their callers
+	cancel context.CancelFunc
+	calls  sync.WaitGroup
+
+	mu    sync.RWMutex
+	nodes map[string]*node
+}
+
+// node is one engine and what is remembered of it.
+type node struct {
+	name     string
+	endpoint string
+	base     string // URL that a raw request begins with
+	client   *client.Client
+	settled  atomic.Bool // the API version is negotiated
+	silence  silence     // registries that lately could not be reached
+	lease    leaseState
+}
+
+// Option changes a Pool as it is made.
+type Option func(*Pool)
+
+// WithLoginFile names the file of `docker login` that has the credentials of
+// registries; by default that of DOCKER_CONFIG or of the home directory.
+func WithLoginFile(path string) Option { return func(p *Pool) { p.loginFile = path } }
+
+// New makes a Pool without nodes for the installation with that id.
+func New(fleetID string, log *slog.Logger, options ...Option) *Pool {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &Pool{
+		fleetID: fleetID, log: log, loginFile: defaultLoginFile(),
+		ctx: ctx, cancel: cancel, nodes: make(map[string]*node),
+	}
+	for _, option := range options {
+		option(p)
+	}
+	return p
+}
+
+// Add makes the client of a node, and replaces the one of that name. It does
+// not ask the engine: one that is silent now is a node all the same. The error
+// is Invalid for an endpoint or certificates that cannot be used.
+func (p *Pool) Add(n fleet.Node, options ...DialOption) error {
+	made, err := dial(n, options...)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	old := p.nodes[n.Name]
+	p.nodes[n.Name] = made
+	p.mu.Unlock()
+	if old != nil {
+		old.client.Close()
+	}
+	return nil
+}
+
+// Remove forgets a node; nothing on its engine is touched.
+func (p *Pool) Remove(name string) {
+	p.mu.Lock()
+	old := p.nodes[name]
+	delete(p.nodes, name)
+	p.mu.Unlock()
+	if old != nil {
+		old.client.Close()
+	}
+}
+
+// Close ends the calls that outlive their callers, waits for them, and closes
+// the connections. Watches end with their own contexts.
+func (p *Pool) Close() error {
+	p.cancel()
+	p.calls.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, n := range p.nodes {
+		errs = append(errs, n.client.Close())
+	}
+	clear(p.nodes)
+	return errors.Join(errs...)
+}
+
+// node returns the node of that name.
+func (p *Pool) node(name string) (*node, error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if n, ok := p.nodes[name]; ok {
+		return n, nil
+	}
+	return nil, fleet.Errorf(fleet.Unavailable, "node %q is not known", name)
+}
+
+// engine returns the node of that name, its API version settled: the SDK reads
+// the version without a lock, so nothing may be asked before.
+func (p *Pool) engine(ctx context.Context, name string) (*node, error) {
+	n, err := p.node(name)
+	if err != nil || n.settled.Load() {
+		return n, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	if _, err := n.client.ServerVersion(bounded); err != nil {
+		return nil, translate(ctx, n, "reach the engine", err)
+	}
+	n.settled.Store(true)
+	return n, nil
+}
+
+// ask runs one call on a node's engine within the upper bound, and gives its
+// error the words of the call: verb and subject, as in "create container web-0".
+func (p *Pool) ask(ctx context.Context, nodeName, verb string, call func(context.Context, *node) error) error {
+	return p.askWithin(ctx, callTimeout, nodeName, verb, call)
+}
+
+func (p *Pool) askWithin(ctx context.Context, bound time.Duration, nodeName, verb string, call func(context.Context, *node) error) error {
+	n, err := p.engine(ctx, nodeName)
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	return translate(ctx, n, verb, call(bounded, n))
+}
+
+// detach runs a call that goes on when its caller leaves; the caller then gets
+// its context's error. The call's own context ends after the bound, or when
+// the pool is closed.
+func (p *Pool) detach(ctx context.Context, bound time.Duration, call func(context.Context) error) error {
+	if err := p.ctx.Err(); err != nil {
+		return fleet.Errorf(fleet.Unavailable, "the spawner is ending")
+	}
+	own, cancel := context.WithTimeout(p.ctx, bound)
+	ended := make(chan error, 1)
+	p.calls.Add(1)
+	go func() {
+		defer p.calls.Done()
+		defer cancel()
+		ended <- call(own)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
