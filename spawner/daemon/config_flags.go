@@ -25,12 +25,12 @@ func (c *Config) BindFlags(flags *pflag.FlagSet) {
 }
 
 func (c *Config) bindListeners(flags *pflag.FlagSet) {
-	flags.StringVar(&c.APIAddress, "api-address", c.APIAddress, "listen here for the private API and metrics (`host:port`)")
+	flags.StringVar(&c.APIAddress, "api-address", c.APIAddress, "listen on `host:port` for the private API and metrics")
 	flags.StringVar(&c.listenHost, "listen-address", c.listenHost, "older spelling: the `host` of --api-address")
 	flags.IntVar(&c.listenPort, "port", c.listenPort, "older spelling: the `port` of --api-address")
-	flags.StringVar(&c.APITLSCert, "api-tls-cert", c.APITLSCert, "serve the private API over TLS with this certificate (PEM `file`)")
-	flags.StringVar(&c.APITLSKey, "api-tls-key", c.APITLSKey, "the key of --api-tls-cert (PEM `file`)")
-	flags.StringVar(&c.FallbackAddress, "fallback-address", c.FallbackAddress, "listen here for the public fallback router (`host:port`)")
+	flags.StringVar(&c.APITLSCert, "api-tls-cert", c.APITLSCert, "serve the private API over TLS with the certificate in this PEM `file`")
+	flags.StringVar(&c.APITLSKey, "api-tls-key", c.APITLSKey, "the PEM `file` with the key of --api-tls-cert")
+	flags.StringVar(&c.FallbackAddress, "fallback-address", c.FallbackAddress, "listen on `host:port` for the public fallback router")
 	flags.StringVar(&c.FallbackURL, "fallback-url", c.FallbackURL, "the `URL` of the fallback router as the edges reach it")
 	flags.StringVar(&c.PasswordFile, "password-file", c.PasswordFile, "accounts: a `file` with lines of username,sha256hex(password)")
 	flags.StringVar(&c.DirectAPIAuth, "direct-api-auth", c.DirectAPIAuth, "ask for a credential on the direct-routing API: `on|off`; off only on a loopback --api-address")
@@ -62,10 +62,10 @@ func (c *Config) bindEdges(flags *pflag.FlagSet) {
 }
 
 func (c *Config) bindLimits(flags *pflag.FlagSet) {
-	flags.IntVar(&c.MaxHeld, "max-held", c.MaxHeld, "hold at most this many requests at a time (`n`)")
-	flags.IntVar(&c.MaxStarts, "max-starts", c.MaxStarts, "start at most this many apps at a time on a node (`n`); 0 = its number of cores")
-	flags.IntVar(&c.WorkerCount, "worker-count", c.WorkerCount, "carry out this many jobs at a time (`n`)")
-	flags.IntVar(&c.QueueSize, "queue-size", c.QueueSize, "let this many jobs wait (`n`); more are refused")
+	flags.IntVar(&c.MaxHeld, "max-held", c.MaxHeld, "hold at most `n` requests at a time")
+	flags.IntVar(&c.MaxStarts, "max-starts", c.MaxStarts, "start at most `n` apps at a time on a node; 0 = its number of cores")
+	flags.IntVar(&c.WorkerCount, "worker-count", c.WorkerCount, "carry out `n` jobs at a time")
+	flags.IntVar(&c.QueueSize, "queue-size", c.QueueSize, "let `n` jobs wait; more are refused")
 	flags.TextVar(&c.LogLevel, "log-level", c.LogLevel, "log from this `level` on: debug, info, warn or error")
 	flags.StringVar(&c.LogFormat, "log-format", c.LogFormat, "the form of the log: `text|json`")
 	flags.DurationVar(&c.ShutdownTimeout, "shutdown-timeout", c.ShutdownTimeout, "at the end, wait this long for what is under way")
@@ -79,12 +79,12 @@ func (d *Direct) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&d.CookieKey, "cookie-key", d.CookieKey, "direct routing by cookie: the `name` of the cookie")
 	flags.StringVar(&d.CookieFallbackURL, "cookie-fallback-url", d.CookieFallbackURL, "direct routing by cookie: the `URL` for clients without a valid cookie (default: answer 404)")
 	flags.DurationVar(&d.CheckInterval, "health-check-interval", d.CheckInterval, "direct routing: time between health checks")
-	flags.IntVar(&d.CheckRetries, "health-check-retries", d.CheckRetries, "direct routing: failures in a row that make unhealthy (`n`)")
+	flags.IntVar(&d.CheckRetries, "health-check-retries", d.CheckRetries, "direct routing: `n` failures in a row make unhealthy")
 	flags.IntVar(&d.ProbeOKStatus, "http-probe-ok-status", d.ProbeOKStatus, "direct routing: the `status` that is healthy")
 	flags.DurationVar(&d.ProbeTimeout, "http-probe-timeout", d.ProbeTimeout, "direct routing: from start to healthy at most")
 	flags.BoolVar(&d.TraefikCheck, "traefik-check-enabled", d.TraefikCheck, "direct routing: redirect only after the edge has confirmed the route")
-	flags.StringVar(&d.TraefikBaseURL, "traefik-base-url", d.TraefikBaseURL, "accepted and not needed: the edge confirms its routes by itself (`URL`)")
-	flags.StringVar(&d.TraefikPlatform, "traefik-platform", d.TraefikPlatform, "accepted and not needed, as --traefik-base-url (`name`)")
+	flags.StringVar(&d.TraefikBaseURL, "traefik-base-url", d.TraefikBaseURL, "accepted and not needed, whatever the `URL`: the edge confirms its routes by itself")
+	flags.StringVar(&d.TraefikPlatform, "traefik-platform", d.TraefikPlatform, "accepted and not needed, whatever the `name`, as --traefik-base-url")
 }
 
 // EnvName returns the environment twin of a flag: SPAWNER_API_ADDRESS for api-address.
@@ -110,7 +110,6 @@ func ReadEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) e
 	return errors.Join(mistakes...)
 }
 
-// setFromEnvironment takes the flag's own error, without the set's words around it.
 func setFromEnvironment(flags *pflag.FlagSet, flag *pflag.Flag, value string) error {
 	values := []string{value}
 	if edges, ok := flag.Value.(*edgesValue); ok {
@@ -118,13 +117,20 @@ func setFromEnvironment(flags *pflag.FlagSet, flag *pflag.Flag, value string) er
 	}
 	for _, value := range values {
 		if err := flags.Set(flag.Name, value); err != nil {
-			if cause := errors.Unwrap(err); cause != nil {
-				return fmt.Errorf("cannot read %q: %w", shown(flag, value), cause)
-			}
-			return err
+			_ = flag.Value.Set(flag.DefValue) // half a value would be reported again by Validate
+			return fmt.Errorf("cannot read %q: %w", shown(flag, value), cause(err))
 		}
 	}
 	return nil
+}
+
+// cause takes away what a person does not need to know of an error of pflag.
+func cause(err error) error {
+	var number *strconv.NumError
+	if errors.As(err, &number) {
+		return number.Err
+	}
+	return cmp.Or(errors.Unwrap(err), err)
 }
 
 // shown keeps a secret out of an error.
