@@ -43,9 +43,18 @@ func newEdge(t T, s *Stand, name string, apiPort int, token string) *Edge {
 		"METRICS":    fmt.Sprintf("127.0.0.1:%d", metrics),
 		"FEED":       fmt.Sprintf("http://127.0.0.1:%d/traefik/config?edge=%s", apiPort, name),
 		"EDGE_TOKEN": token,
+		"DYNAMIC":    e.dynamic(t),
 	}, t)
 	e.Process = newProcess(t, s.Dir, name, traefikBinary(t), []string{"--configFile=" + e.config}, nil)
 	return e
+}
+
+// dynamic makes the folder of routes that do not come from the spawner; it is empty.
+func (e *Edge) dynamic(t T) string {
+	t.Helper()
+	dir := filepath.Join(e.stand.Dir, e.Name+"-dynamic")
+	must(t, os.MkdirAll(dir, 0o700), "make a folder")
+	return dir
 }
 
 // write appends a template of the repository, filled in, to the edge's static file.

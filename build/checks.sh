@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# What must hold before a change is good; .ci/run calls exactly this.
+
+run_checks() {
+  local part=${1:-all}
+  [ $# -eq 0 ] || shift
+  require_go
+  require_cc
+  case $part in
+    all)
+      check_sources
+      check_scripts
+      require_docker
+      unit_tests
+      end_to_end_tests "$@"
+      ;;
+    unit)
+      check_sources
+      check_scripts
+      unit_tests "$@"
+      ;;
+    e2e)
+      require_docker
+      end_to_end_tests "$@"
+      ;;
+    *) die "test takes unit or e2e, not $part" ;;
+  esac
+  step "All is well"
+}
+
+check_sources() {
+  step "Format"
+  local badly
+  badly=$(gofmt -l architecture_test.go bench build fleet mock-app probes proxyhook sandbox scheduler spawner test 2>/dev/null)
+  [ -z "$badly" ] || die "not formatted by gofmt: $(tr '\n' ' ' <<<"$badly")"
+  step "Vet and lint"
+  build_tool lint
+  go vet ./...
+  go vet -tags e2e ./test/...
+  go vet -vettool="$cache/$lint_program" ./...
+  go vet -vettool="$cache/$lint_program" -tags e2e ./test/...
+}
+
+check_scripts() {
+  if ! have shellcheck; then
+    note "shellcheck is not installed: the scripts are not checked"
+    return
+  fi
+  step "Scripts"
+  shellcheck -x -a build_project.sh
+  shellcheck -x .ci/run examples/*.sh examples/*/*.sh
+}
+
+unit_tests() {
+  step "Unit tests"
+  go test -race -shuffle=on "$@" ./...
+}
+
+end_to_end_tests() {
+  require_local_engine
+  build_binaries
+  build_images
+  build_tool traefik
+  build_tool pebble
+  build_tool pebble-challtestsrv
+  step "End-to-end tests"
+  SPAWNER_BUILT=$root go test -tags e2e -count=1 -timeout 60m "$@" ./test/e2e/...
+}
+
+run_bench() {
+  require_go
+  require_cc
+  require_docker
+  require_local_engine
+  build_binaries
+  build_images
+  build_tool traefik
+  step "Benchmarks"
+  SPAWNER_BUILT=$root go run ./bench "$@"
+}
+
+run_lab() {
+  require_go
+  require_cc
+  require_docker
+  build_binaries
+  build_images
+  build_tool traefik
+  step "Lab"
+  SPAWNER_BUILT=$root go test -tags lab -count=1 -timeout 60m -v "$@" ./test/lab/...
+}

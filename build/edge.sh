@@ -1,0 +1,50 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # docker compose reads what is set here
+# The static configuration of the edge, made from the templates in edge/.
+
+# write_edge fills in .spawner/edge/ and sets SPAWNER_EDGE_CONFIG, a hash that
+# makes compose start the edge anew when it has changed.
+write_edge() {
+  local text challenge=$SPAWNER_ACME_CHALLENGE provider=''
+  mkdir -p "$state/edge/dynamic" "$state/spawner"
+  secret "$state/spawner/edge-token"
+  # Accounts of the direct-routing API, and credentials of a DNS provider: for people to fill in.
+  [ -e "$state/spawner/passwords" ] || : >"$state/spawner/passwords"
+  [ -e "$state/edge.env" ] || printf '# NAME=value lines for the DNS provider of SPAWNER_ACME_CHALLENGE=dns:PROVIDER\n' >"$state/edge.env"
+  [ -e "$state/edge/dynamic/home.yml" ] || cp edge/dynamic/home.yml "$state/edge/dynamic/"
+  case $challenge in
+    http | tls) ;;
+    dns:?*) provider=${challenge#dns:} challenge=dns ;;
+    *) die "SPAWNER_ACME_CHALLENGE must be http, tls or dns:PROVIDER, not $challenge" ;;
+  esac
+  text=$(cat edge/traefik.yml "edge/acme-$challenge.yml")
+  fill LOG_LEVEL INFO
+  fill WEB :80
+  fill WEBSECURE :443
+  fill METRICS "$SPAWNER_CONTROL_EDGE:8082"
+  fill FEED "http://$SPAWNER_CONTROL_ADDRESS:8008/traefik/config?edge=main"
+  fill EDGE_TOKEN "$(cat "$state/spawner/edge-token")"
+  fill DYNAMIC /etc/traefik/dynamic
+  fill ACME_EMAIL "$SPAWNER_ACME_EMAIL"
+  fill ACME_CA_SERVER "$(acme_server)"
+  fill ACME_STORAGE /acme/acme.json
+  fill ACME_DNS_PROVIDER "$provider"
+  write_if_changed "$state/edge/traefik.yml" "$text"
+  SPAWNER_EDGE_CONFIG=$(cat "$state/edge/traefik.yml" "$state/edge.env" | sha256sum | cut -c1-16)
+  kept_names+=(SPAWNER_EDGE_CONFIG)
+}
+
+# fill MARK VALUE: in the variable text of the caller.
+fill() {
+  case $2 in *'"'* | *\\*) die "a setting of the edge may hold no quote and no backslash: $2" ;; esac
+  text=${text//"@$1@"/"$2"}
+}
+
+acme_server() {
+  case $SPAWNER_ACME_CA_SERVER in
+    staging) printf 'https://acme-staging-v02.api.letsencrypt.org/directory' ;;
+    production) printf 'https://acme-v02.api.letsencrypt.org/directory' ;;
+    https://*) printf '%s' "$SPAWNER_ACME_CA_SERVER" ;;
+    *) die "SPAWNER_ACME_CA_SERVER must be staging, production or an https URL, not $SPAWNER_ACME_CA_SERVER" ;;
+  esac
+}

@@ -1,0 +1,4 @@
+FROM scratch
+COPY mock-app /mock-app
+EXPOSE 9000
+ENTRYPOINT ["/mock-app"]

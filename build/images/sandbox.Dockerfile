@@ -1,0 +1,3 @@
+FROM scratch
+COPY sandbox /sandbox
+ENTRYPOINT ["/sandbox"]
