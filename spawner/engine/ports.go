@@ -40,6 +40,10 @@ type Images interface {
 	// Ensure makes sure that ref is on the node, by the policy, and returns it.
 	// NotFound when no registry and no local image has it.
 	Ensure(ctx context.Context, node, ref string, policy fleet.PullPolicy) (fleet.Image, error)
+	// Check says whether Ensure can succeed, without pulling: nil, NotFound when
+	// neither the node nor the registry has it, Unavailable when it is not on the
+	// node and its registry cannot be asked.
+	Check(ctx context.Context, node, ref string, policy fleet.PullPolicy) error
 	// Import makes an image from the tar archive of a root file system.
 	Import(ctx context.Context, node, ref string, rootfs io.Reader, entrypoint []string) (fleet.Image, error)
 }
@@ -78,21 +82,27 @@ type Shell interface {
 // Services is the store of what should be. A method that changes more than one
 // thing does so in one transaction. A name that is not there is NotFound.
 type Services interface {
-	// Load returns every service with its revision in service (nil when none has succeeded) at start.
+	// Load returns every service, by name.
 	Load(ctx context.Context) ([]fleet.Desired, error)
-	// AddRevision stores a new revision of spec.Name, its service if that is
-	// new, and the job that rolls it out; it returns the number given.
-	// Conflict when the service is being removed.
+	// AddRevision stores a new revision of its spec's service, the service
+	// itself if that is new, and the job that rolls it out; it returns the
+	// number given. Conflict when the service is being removed.
 	AddRevision(ctx context.Context, revision fleet.Revision, job fleet.Job) (int, error)
+	// Adopt stores a service that was found on the nodes, with its revision in service.
+	Adopt(ctx context.Context, desired fleet.Desired, revision fleet.Revision) error
+	// Save stores the desired state of a service that exists.
+	Save(ctx context.Context, desired fleet.Desired) error
+	// Delete removes the service with its revisions; its jobs and events stay.
+	Delete(ctx context.Context, name string) error
+}
+
+// Revisions is the store of accepted specs.
+type Revisions interface {
 	Revision(ctx context.Context, service string, number int) (fleet.Revision, error)
 	// Revisions returns them newest first.
 	Revisions(ctx context.Context, service string) ([]fleet.Revision, error)
 	// SetRevision records the image that a revision resolved to and its outcome.
 	SetRevision(ctx context.Context, revision fleet.Revision) error
-	// Save stores the desired state of a service that exists.
-	Save(ctx context.Context, desired fleet.Desired) error
-	// Delete removes the service with its revisions; its jobs and events stay.
-	Delete(ctx context.Context, name string) error
 }
 
 // Addresses is the store of the fixed addresses of sandboxes, so that none is
@@ -104,6 +114,8 @@ type Addresses interface {
 	Take(ctx context.Context, network string, pool fleet.AddressPool, holder string) (fleet.Lease, error)
 	// Release gives back all addresses of a holder.
 	Release(ctx context.Context, holder string) error
+	// Claim records that holder has that very address: one that a lost database no longer knows.
+	Claim(ctx context.Context, lease fleet.Lease) error
 	// Holders returns every address in use.
 	Holders(ctx context.Context) ([]fleet.Lease, error)
 }
@@ -139,6 +151,9 @@ type Router interface {
 	// Port returns the app's port that routes lead to, given the ports that the
 	// image exposes; 0 without an error when the service needs none.
 	Port(spec fleet.Spec, exposed []int) (int, error)
+	// Labels returns what is written on the app's container, beside the user's
+	// labels, for an edge that reads the engine itself.
+	Labels(spec fleet.Spec, port int) map[string]string
 	// Publish hands a snapshot to the edges; it never waits.
 	Publish(snapshot *fleet.Snapshot)
 	// Confirmed waits until every edge has applied that version or is lost.
@@ -153,4 +168,6 @@ type Traffic interface {
 	// LastRequest returns when a request of the service was last seen. Known is
 	// false while an edge cannot be asked: then nobody may conclude idleness.
 	LastRequest(service string) (at time.Time, known bool)
+	// Refresh reads the counters of every edge now.
+	Refresh(ctx context.Context) error
 }

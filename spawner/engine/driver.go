@@ -1,0 +1,349 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+var (
+	errNotWanted = errors.New("it is not wanted any more")
+	errDied      = errors.New("the app ended")
+)
+
+// Attempts and limits of one start.
+const (
+	startAttempts = 3                // of a start that met containers in a state that can be mended
+	callTimeout   = 2 * time.Minute  // of one call that makes or starts a container
+	stopMargin    = 20 * time.Second // that a stop may take beyond its grace
+)
+
+// drive brings the replica where it is wanted, one order after another, until
+// it is gone or ctx ends. A failed order is reported and not tried again: when
+// to do so is for the actor to say.
+func (r *replica) drive(ctx context.Context) {
+	defer close(r.ended)
+	done := 0
+	for {
+		w, generation := r.orders()
+		if generation == done || w == wantAsIs {
+			select {
+			case <-r.signal:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		err := r.carryOut(ctx, w)
+		done = generation
+		if ctx.Err() != nil {
+			return
+		}
+		r.answerOrders(generation, err)
+		if _, now := r.orders(); now != generation {
+			continue // another order came meanwhile: only its outcome counts
+		}
+		r.tell(w, err)
+		if w == wantGone && err == nil {
+			return
+		}
+	}
+}
+
+func (r *replica) carryOut(ctx context.Context, w want) error {
+	switch w {
+	case wantUp:
+		return r.up(ctx)
+	case wantMade:
+		return r.make(ctx)
+	case wantPaused:
+		return r.pause(ctx)
+	case wantDown:
+		return r.down(ctx)
+	case wantDeep:
+		return r.deep(ctx)
+	case wantGone:
+		return r.remove(ctx)
+	}
+	return nil
+}
+
+func (r *replica) tell(w want, err error) {
+	r.mu.Lock()
+	r.lastError = err
+	r.mu.Unlock()
+	switch {
+	case err != nil:
+		r.report(r, report{kind: reportFailed, err: err})
+	case w == wantUp:
+		r.report(r, report{kind: reportReady})
+	default:
+		r.report(r, report{kind: reportSettled})
+	}
+}
+
+// up brings the app up and returns when it is ready. Containers that someone
+// removed or stopped behind our back are mended on the way.
+func (r *replica) up(ctx context.Context) error {
+	if s := r.look().state; s == stateReady {
+		return nil
+	}
+	var err error
+	for attempt := range startAttempts {
+		if err = r.upOnce(ctx); err == nil {
+			return nil
+		}
+		r.setState(stateDown)
+		if ctx.Err() != nil || !worthAnotherStart(err, attempt) {
+			return err
+		}
+		if repairErr := r.observe(ctx); repairErr != nil {
+			return repairErr
+		}
+	}
+	return err
+}
+
+// worthAnotherStart says whether a start failed for what may have passed or can
+// be mended: containers that were removed, stopped or ending behind our back,
+// and an app that ended once before it was ready.
+func worthAnotherStart(err error, attempt int) bool {
+	var e *fleet.Error
+	if !errors.As(err, &e) || e.Field != "" {
+		return false
+	}
+	switch e.Kind {
+	case fleet.NotFound, fleet.Conflict:
+		return true
+	case fleet.BadGateway:
+		return attempt == 0
+	}
+	return false
+}
+
+func (r *replica) upOnce(ctx context.Context) error {
+	v := r.look()
+	if v.state == statePaused {
+		return r.unpause(ctx)
+	}
+	if err := r.make(ctx); err != nil {
+		return err
+	}
+	before := r.lifeBegan()
+	r.setState(stateStarting)
+	if err := r.startApp(ctx); err != nil {
+		return err
+	}
+	return r.awaitReady(ctx, before)
+}
+
+// make creates both containers and starts the sandbox; the app stays as it is.
+func (r *replica) make(ctx context.Context) error {
+	if err := r.create(ctx); err != nil {
+		return err
+	}
+	return r.startSandbox(ctx)
+}
+
+func (r *replica) unpause(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := r.engine.freezer.Unpause(ctx, r.node, r.look().app.id); err != nil {
+		return fmt.Errorf("cannot unpause %s: %w", r.name(), err)
+	}
+	r.setState(stateStarting)
+	return r.awaitReady(ctx, time.Time{})
+}
+
+// startSandbox starts the sandbox if it is down and learns its address.
+func (r *replica) startSandbox(ctx context.Context) error {
+	v := r.look()
+	if v.sandbox.running && v.address.IsValid() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if !v.sandbox.running {
+		if err := r.engine.settleAddresses(ctx, r); err != nil {
+			return err
+		}
+		if err := r.engine.containers.Start(ctx, r.node, v.sandbox.id); err != nil {
+			return fmt.Errorf("cannot start the sandbox of %s: %w", r.name(), err)
+		}
+	}
+	c, err := r.engine.containers.Inspect(ctx, r.node, v.sandbox.id)
+	if err != nil {
+		return fmt.Errorf("cannot inspect the sandbox of %s: %w", r.name(), err)
+	}
+	address, err := r.engine.networks.addressOf(r, c)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sandbox.running = c.Status == fleet.ContainerRunning
+	r.address = address
+	if !r.sandbox.running {
+		return fleet.Errorf(fleet.Conflict, "the sandbox of %s does not stay up: %s", r.name(), c.Error)
+	}
+	return nil
+}
+
+// startApp starts the app, in its turn on the node. The call has a context of
+// its own: an engine goes on with a start when its caller has left.
+func (r *replica) startApp(ctx context.Context) error {
+	release, err := r.engine.starts.acquire(ctx, r.node)
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w", r.name(), err)
+	}
+	defer release()
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	if err := r.engine.containers.Start(call, r.node, r.look().app.id); err != nil {
+		return fmt.Errorf("cannot start %s: %w", r.name(), err)
+	}
+	return nil
+}
+
+func (r *replica) lifeBegan() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.startedAt
+}
+
+// awaitReady waits until the app's probe succeeds, and proves beside it that
+// the app really began a new life after before (zero: no matter).
+func (r *replica) awaitReady(ctx context.Context, before time.Time) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.mu.Lock()
+	if r.want != wantUp {
+		r.mu.Unlock()
+		return errNotWanted
+	}
+	r.abort = cancel
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.abort = nil
+		r.mu.Unlock()
+	}()
+
+	proved := make(chan error, 1)
+	go func() {
+		err := r.proveStarted(ctx, before)
+		if err != nil {
+			cancel(err)
+		}
+		proved <- err
+	}()
+	probeErr := r.engine.prober.Await(ctx, r.target(), r.print.check)
+	provedErr := <-proved
+	switch cause := context.Cause(ctx); {
+	case provedErr != nil:
+		return provedErr
+	case errors.Is(cause, errDied):
+		return r.died(ctx)
+	case probeErr != nil && cause != nil:
+		return cause
+	case probeErr != nil:
+		return fmt.Errorf("%s did not become ready: %w", r.name(), probeErr)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.setStateLocked(stateReady)
+	r.readyAt = time.Now()
+	return nil
+}
+
+// proveStarted inspects the app after a start. An engine answers a start of
+// an app that is just ending as if it were done; that one is started again.
+func (r *replica) proveStarted(ctx context.Context, before time.Time) error {
+	c, err := r.engine.containers.Inspect(context.WithoutCancel(ctx), r.node, r.look().app.id)
+	if err != nil {
+		return fmt.Errorf("cannot inspect %s: %w", r.name(), err)
+	}
+	r.mu.Lock()
+	r.startedAt = c.StartedAt
+	r.mu.Unlock()
+	switch {
+	case !c.StartedAt.After(before):
+		return fleet.Errorf(fleet.Conflict, "%s was ending when it was started", r.name())
+	case c.Status != fleet.ContainerRunning:
+		return exitError(r.name(), c)
+	}
+	return nil
+}
+
+// died says why an app ended before it was ready.
+func (r *replica) died(ctx context.Context) error {
+	c, err := r.engine.containers.Inspect(context.WithoutCancel(ctx), r.node, r.look().app.id)
+	if err != nil {
+		return fmt.Errorf("cannot inspect %s after it ended: %w", r.name(), err)
+	}
+	return exitError(r.name(), c)
+}
+
+// exitError is an app's end before it was ready, in words for the user.
+func exitError(name string, c fleet.Container) error {
+	switch {
+	case c.OOMKilled:
+		return fleet.Errorf(fleet.BadGateway, "%s was killed for want of memory before it was ready (exit code %d)", name, c.ExitCode)
+	case c.Error != "":
+		return fleet.Errorf(fleet.BadGateway, "%s cannot be started: %s", name, c.Error)
+	}
+	return fleet.Errorf(fleet.BadGateway, "%s exited with code %d before it was ready", name, c.ExitCode)
+}
+
+func (r *replica) pause(ctx context.Context) error {
+	v := r.look()
+	if v.state != stateReady && v.state != stateUnhealthy {
+		return nil // an app that is down stays down: that is deeper than asked for
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := r.engine.freezer.Pause(ctx, r.node, v.app.id); err != nil {
+		return fmt.Errorf("cannot pause %s: %w", r.name(), err)
+	}
+	r.setState(statePaused)
+	return nil
+}
+
+func (r *replica) down(ctx context.Context) error {
+	v := r.look()
+	if v.state == stateDown || v.app.id == "" {
+		r.setState(stateDown)
+		return nil
+	}
+	grace := r.print.spec.StopGrace.Std()
+	r.setState(stateStopping)
+	ctx, cancel := context.WithTimeout(ctx, grace+stopMargin)
+	defer cancel()
+	if err := r.engine.containers.Stop(ctx, r.node, v.app.id, grace); err != nil && fleet.KindOf(err) != fleet.NotFound {
+		return fmt.Errorf("cannot stop %s: %w", r.name(), err)
+	}
+	r.setState(stateDown)
+	return nil
+}
+
+func (r *replica) deep(ctx context.Context) error {
+	if err := r.down(ctx); err != nil {
+		return err
+	}
+	v := r.look()
+	if v.sandbox.id == "" || !v.sandbox.running {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := r.engine.containers.Stop(ctx, r.node, v.sandbox.id, time.Second); err != nil && fleet.KindOf(err) != fleet.NotFound {
+		return fmt.Errorf("cannot stop the sandbox of %s: %w", r.name(), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sandbox.running = false
+	return nil
+}

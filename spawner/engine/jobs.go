@@ -1,0 +1,292 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// What ends a job's context.
+var (
+	errShutdown   = fleet.Errorf(fleet.Unavailable, "the spawner is being shut down")
+	errCanceled   = fleet.Errorf(fleet.Conflict, "it was canceled")
+	errSuperseded = fleet.Errorf(fleet.Conflict, "a newer deploy took its place")
+)
+
+// queueRetryAfter is what a client is told to wait while the queue is full.
+const queueRetryAfter = 5 * time.Second
+
+// queue holds accepted jobs: those of one service run one after another, those
+// of different services side by side, as many as there are workers.
+type queue struct {
+	engine *Engine
+	slots  chan struct{} // one per worker
+	size   int           // jobs that may wait
+
+	mu      sync.Mutex
+	waiting map[string][]*jobRun // by lane, in order
+	running map[string]*jobRun   // by lane
+	byID    map[string]*jobRun   // waiting and running
+	closed  bool
+}
+
+func newQueue(e *Engine, workers, size int) *queue {
+	return &queue{
+		engine: e, slots: make(chan struct{}, max(1, workers)), size: size,
+		waiting: map[string][]*jobRun{}, running: map[string]*jobRun{}, byID: map[string]*jobRun{},
+	}
+}
+
+// jobRun is a job in this process.
+type jobRun struct {
+	engine *Engine
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	done   chan struct{} // closed when the job has reached its end state, or the process ends
+
+	mu  sync.Mutex
+	job fleet.Job
+}
+
+func newJob(kind fleet.JobKind, service, by string) fleet.Job {
+	var id [8]byte
+	rand.Read(id[:]) // never fails, by its documentation
+	return fleet.Job{ID: hex.EncodeToString(id[:]), Kind: kind, Service: service, State: fleet.JobQueued, By: by, CreatedAt: time.Now().UTC()}
+}
+
+// lane is what jobs run one after another in: the service, and beside it one
+// for its wakes and sleeps, which never wait for a rollout.
+func lane(job fleet.Job) string {
+	if job.Kind == fleet.JobWake || job.Kind == fleet.JobSleep {
+		return job.Service + " power"
+	}
+	return job.Service
+}
+
+// room says whether one more job can be accepted.
+func (q *queue) room() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return errShutdown
+	}
+	waiting := len(q.byID) - len(q.running)
+	if waiting >= q.size {
+		full := fleet.Errorf(fleet.Busy, "%d jobs wait already; that is as many as --queue-size allows", waiting)
+		full.RetryAfter = queueRetryAfter
+		return full
+	}
+	return nil
+}
+
+// add takes in a job that is stored already. A deploy supersedes the deploys
+// and rollbacks of its service that wait; a remove everything that waits or runs.
+func (q *queue) add(job fleet.Job) *jobRun {
+	ctx, cancel := context.WithCancelCause(q.engine.life)
+	run := &jobRun{engine: q.engine, ctx: ctx, cancel: cancel, done: make(chan struct{}), job: job}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lane := lane(job)
+	for _, other := range q.waiting[lane] {
+		if supersedes(job.Kind, other.kind()) {
+			other.cancel(errSuperseded)
+		}
+	}
+	if current := q.running[lane]; current != nil && job.Kind == fleet.JobRemove {
+		current.cancel(errSuperseded)
+	}
+	q.byID[job.ID] = run
+	q.waiting[lane] = append(q.waiting[lane], run)
+	q.nextLocked(lane)
+	return run
+}
+
+func supersedes(newer, older fleet.JobKind) bool {
+	switch newer {
+	case fleet.JobRemove:
+		return true
+	case fleet.JobDeploy, fleet.JobRollback:
+		return older == fleet.JobDeploy || older == fleet.JobRollback
+	}
+	return false
+}
+
+// nextLocked starts the lane's next job unless one runs.
+func (q *queue) nextLocked(lane string) {
+	if q.running[lane] != nil || len(q.waiting[lane]) == 0 {
+		return
+	}
+	run := q.waiting[lane][0]
+	q.waiting[lane] = q.waiting[lane][1:]
+	q.running[lane] = run
+	q.engine.group.Go(func() { q.work(run) })
+}
+
+func (q *queue) work(run *jobRun) {
+	select {
+	case q.slots <- struct{}{}:
+		run.execute()
+		<-q.slots
+	case <-run.ctx.Done():
+		run.execute() // it ends at once, honestly
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	lane := lane(run.job)
+	delete(q.running, lane)
+	delete(q.byID, run.job.ID)
+	if len(q.waiting[lane]) == 0 {
+		delete(q.waiting, lane)
+	}
+	q.nextLocked(lane)
+}
+
+func (q *queue) find(id string) (*jobRun, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	run, ok := q.byID[id]
+	return run, ok
+}
+
+// of returns the service's running job, else the first that waits.
+func (q *queue) of(service string) *jobRun {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if run := q.running[service]; run != nil {
+		return run
+	}
+	if waiting := q.waiting[service]; len(waiting) > 0 {
+		return waiting[0]
+	}
+	return nil
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+}
+
+func (j *jobRun) kind() fleet.JobKind { return j.job.Kind } // never changed
+
+// copy returns the job as it is now.
+func (j *jobRun) copy() fleet.Job {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	job := j.job
+	job.Steps = slices.Clone(j.job.Steps)
+	job.Warnings = slices.Clone(j.job.Warnings)
+	return job
+}
+
+// execute runs the job to its end state. Only the end of the process leaves it
+// running, to be taken up again.
+func (j *jobRun) execute() {
+	defer close(j.done)
+	defer j.cancel(nil)
+	j.change(func(job *fleet.Job) {
+		job.State = fleet.JobRunning
+		job.Steps = nil // of a run before a restart: the plan is made anew from what is
+		job.StartedAt = time.Now().UTC()
+	})
+	err := context.Cause(j.ctx)
+	if err == nil {
+		err = j.engine.runJob(j)
+	}
+	if errors.Is(context.Cause(j.ctx), errShutdown) {
+		return
+	}
+	j.finish(err)
+}
+
+func (j *jobRun) finish(err error) {
+	cause := context.Cause(j.ctx)
+	j.change(func(job *fleet.Job) {
+		job.EndedAt = time.Now().UTC()
+		switch {
+		case err == nil:
+			job.State = fleet.JobSucceeded
+		case errors.Is(cause, errCanceled), errors.Is(cause, errSuperseded):
+			job.State, job.Error = fleet.JobCanceled, err.Error()
+		default:
+			job.State, job.Error = fleet.JobFailed, err.Error()
+		}
+	})
+	job := j.copy()
+	message := fmt.Sprintf("%s of %s %s", job.Kind, job.Service, job.State)
+	if job.Error != "" {
+		message += ": " + job.Error
+	}
+	j.engine.record(fleet.Event{Type: eventTypeOf(job.Kind), Service: job.Service, Message: message})
+}
+
+func eventTypeOf(kind fleet.JobKind) fleet.EventType {
+	if kind == fleet.JobRollback {
+		return fleet.EventDeploy
+	}
+	return fleet.EventType(kind) // the others are the same word
+}
+
+// change changes the job and stores it.
+func (j *jobRun) change(f func(*fleet.Job)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f(&j.job)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	if err := j.engine.jobs.Update(ctx, j.job); err != nil {
+		j.engine.log.Error("Cannot store a job", "job", j.job.ID, "error", err)
+	}
+}
+
+func (j *jobRun) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	j.change(func(job *fleet.Job) { job.Warnings = append(job.Warnings, text) })
+	j.engine.record(fleet.Event{Type: fleet.EventWarning, Service: j.job.Service, Message: text})
+}
+
+// step runs one step and records it: begun, and how it ended.
+func (j *jobRun) step(verb, replica string, do func(ctx context.Context) (detail string, err error)) error {
+	if err := context.Cause(j.ctx); err != nil {
+		return err
+	}
+	return j.stepWith(j.ctx, verb, replica, do)
+}
+
+// stepWith is step with a context of its own, for what must go on when the job is canceled.
+func (j *jobRun) stepWith(ctx context.Context, verb, replica string, do func(ctx context.Context) (detail string, err error)) error {
+	at := 0
+	j.change(func(job *fleet.Job) {
+		at = len(job.Steps)
+		job.Steps = append(job.Steps, fleet.Step{Verb: verb, Replica: replica, State: fleet.JobRunning, StartedAt: time.Now().UTC()})
+	})
+	detail, err := do(ctx)
+	j.change(func(job *fleet.Job) {
+		step := &job.Steps[at]
+		step.EndedAt = time.Now().UTC()
+		step.State, step.Detail = fleet.JobSucceeded, detail
+		if err != nil {
+			step.State, step.Detail = fleet.JobFailed, err.Error()
+		}
+	})
+	subject := replica
+	if subject == "" {
+		subject = j.job.Service
+	}
+	message := fmt.Sprintf("%s %s", verb, subject)
+	if detail != "" {
+		message += ": " + detail
+	}
+	if err != nil {
+		message = fmt.Sprintf("%s %s failed: %s", verb, subject, err)
+	}
+	j.engine.record(fleet.Event{Type: fleet.EventStep, Service: j.job.Service, Container: replica, Message: message})
+	return err
+}

@@ -1,0 +1,256 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// How networks of our own are cut: strangers get the last 1/16 of the subnet,
+// sandboxes fixed addresses from the rest.
+const (
+	subnetBits       = 20 // 4,094 addresses a network
+	subnetCandidates = 256
+	attendTimeout    = 30 * time.Second
+)
+
+// networks keeps the networks of replicas: it makes the ones that are missing,
+// brings edges and spawners onto them, and lets go of those that nobody uses.
+type networks struct {
+	engine *Engine
+	users  users
+	mu     sync.Mutex // one change of networks at a time
+}
+
+// ensure returns the networks of those names on the node (none = the fleet's
+// own), made and attended.
+func (n *networks) ensure(ctx context.Context, node string, wanted []string) ([]fleet.Network, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := make([]fleet.Network, 0, len(wanted)+1)
+	for _, name := range n.orDefault(wanted) {
+		network, err := n.ensureOne(ctx, node, name)
+		if err != nil {
+			return nil, err
+		}
+		if err := n.attend(ctx, node, network); err != nil {
+			return nil, err
+		}
+		list = append(list, network)
+	}
+	return list, nil
+}
+
+func (n *networks) orDefault(wanted []string) []string {
+	if len(wanted) == 0 {
+		return []string{n.engine.config.Network}
+	}
+	return wanted
+}
+
+// ownName is the name of a network that the spawner makes for a group of
+// services: it sorts last, so that an edge which joins it keeps its default gateway.
+func (n *networks) ownName(name string) string {
+	if name == n.engine.config.Network {
+		return name
+	}
+	return "z-" + n.engine.config.FleetID + "-" + name
+}
+
+func (n *networks) ensureOne(ctx context.Context, node, name string) (fleet.Network, error) {
+	for _, candidate := range []string{name, n.ownName(name)} {
+		network, err := n.engine.nets.Find(ctx, node, candidate)
+		if err == nil {
+			return network, nil
+		}
+		if fleet.KindOf(err) != fleet.NotFound {
+			return fleet.Network{}, fmt.Errorf("cannot look for network %s: %w", candidate, err)
+		}
+	}
+	return n.make(ctx, node, n.ownName(name))
+}
+
+// make creates a bridge on the first of our subnets that overlaps no other.
+func (n *networks) make(ctx context.Context, node, name string) (fleet.Network, error) {
+	var err error
+	for i := range subnetCandidates {
+		subnet := n.candidate(i)
+		config := fleet.NetworkConfig{Name: name, Driver: "bridge", Subnet: subnet, IPRange: strangersRange(subnet)}
+		var network fleet.Network
+		network, err = n.engine.nets.Create(ctx, node, config)
+		if err == nil {
+			n.engine.log.Info("Created network", "node", node, "network", name, "subnet", subnet)
+			return network, nil
+		}
+		var e *fleet.Error
+		if !errors.As(err, &e) || e.Field != "subnet" || n.engine.config.Subnet.IsValid() && name == n.engine.config.Network {
+			break
+		}
+	}
+	return fleet.Network{}, fmt.Errorf("cannot create network %s: %w", name, err)
+}
+
+// candidate returns the i-th subnet to try, from 10.192.0.0/12 on.
+func (n *networks) candidate(i int) netip.Prefix {
+	if n.engine.config.Subnet.IsValid() && i == 0 {
+		return n.engine.config.Subnet
+	}
+	third := i << (24 - subnetBits) // in units of /24
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(192 + third>>8), byte(third), 0}), subnetBits)
+}
+
+// strangersRange is the last sixteenth of a subnet.
+func strangersRange(subnet netip.Prefix) netip.Prefix {
+	bits := min(subnet.Bits()+4, 30)
+	address := subnet.Masked().Addr().As4()
+	for bit := subnet.Bits(); bit < bits; bit++ {
+		address[bit/8] |= 1 << (7 - bit%8)
+	}
+	return netip.PrefixFrom(netip.AddrFrom4(address), bits)
+}
+
+// attend brings the edges and spawners that run as containers on the node onto the network.
+func (n *networks) attend(ctx context.Context, node string, network fleet.Network) error {
+	attendants, err := n.engine.nets.Attendants(ctx, node)
+	if err != nil {
+		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)
+	}
+	for _, a := range attendants {
+		if _, there := a.Addresses[network.Name]; there {
+			continue
+		}
+		if err := n.engine.nets.Connect(ctx, node, network.Name, a.ID); err != nil {
+			return fmt.Errorf("cannot connect %s to network %s: %w", a.Name, network.Name, err)
+		}
+	}
+	return nil
+}
+
+// attendAgain connects an edge or spawner that was started after the replicas.
+func (n *networks) attendAgain(ctx context.Context, node string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, attendTimeout)
+	defer cancel()
+	for _, name := range n.inUse(node) {
+		network, err := n.ensureOne(ctx, node, name)
+		if err != nil {
+			return err
+		}
+		if err := n.attend(ctx, node, network); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inUse are the names of the networks that replicas on the node are on.
+func (n *networks) inUse(node string) []string {
+	n.users.mu.Lock()
+	defer n.users.mu.Unlock()
+	var list []string
+	for thing := range n.users.of {
+		if name, ok := strings.CutPrefix(thing, node+"/"); ok {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// use records that a replica's sandbox is on its networks.
+func (n *networks) use(r *replica) {
+	for _, name := range n.orDefault(r.print.spec.Networks) {
+		n.users.join(r.node+"/"+name, r)
+	}
+}
+
+// letGo leaves the networks of a replica whose sandbox is gone, and removes
+// those of our own making that nobody else is on.
+func (n *networks) letGo(ctx context.Context, r *replica) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range n.orDefault(r.print.spec.Networks) {
+		if !n.users.leave(r.node+"/"+name, r) || name == n.engine.config.Network {
+			continue
+		}
+		if err := n.removeOwn(ctx, r.node, n.ownName(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *networks) removeOwn(ctx context.Context, node, name string) error {
+	network, err := n.engine.nets.Find(ctx, node, name)
+	if fleet.KindOf(err) == fleet.NotFound && err != nil {
+		return nil // it was never ours
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look for network %s: %w", name, err)
+	}
+	if network.Labels[fleet.LabelFleet] != n.engine.config.FleetID {
+		return nil
+	}
+	attendants, err := n.engine.nets.Attendants(ctx, node)
+	if err != nil {
+		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)
+	}
+	for _, a := range attendants {
+		if err := n.engine.nets.Disconnect(ctx, node, name, a.ID); err != nil {
+			return fmt.Errorf("cannot disconnect %s from network %s: %w", a.Name, name, err)
+		}
+	}
+	if err := n.engine.nets.Remove(ctx, node, name); err != nil && fleet.KindOf(err) != fleet.Conflict {
+		return fmt.Errorf("cannot remove network %s: %w", name, err)
+	}
+	return nil
+}
+
+// addressOf returns the sandbox's address on the network that edges use: the first of the spec's.
+func (n *networks) addressOf(r *replica, sandbox fleet.Container) (netip.Addr, error) {
+	first := n.orDefault(r.print.spec.Networks)[0]
+	for _, name := range []string{first, n.ownName(first)} {
+		if address, ok := sandbox.Addresses[name]; ok {
+			return address, nil
+		}
+	}
+	return netip.Addr{}, fleet.Errorf(fleet.Conflict, "the sandbox of %s has no address on network %s", r.name(), first)
+}
+
+// takeAddresses gives a sandbox a fixed address on each network that leaves room for one.
+func (e *Engine) takeAddresses(ctx context.Context, list []fleet.Network, holder string) (map[string]netip.Addr, error) {
+	taken := map[string]netip.Addr{}
+	for _, network := range list {
+		if !network.Subnet.IsValid() || !network.IPRange.IsValid() || network.IPRange == network.Subnet {
+			continue // made by others without a range of its own for strangers
+		}
+		pool := fleet.AddressPool{Subnet: network.Subnet, Excluded: network.IPRange, Gateway: network.Gateway}
+		lease, err := e.addresses.Take(ctx, network.Name, pool, holder)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cannot take an address on network %s: %w", network.Name, err),
+				e.addresses.Release(context.WithoutCancel(ctx), holder))
+		}
+		taken[network.Name] = lease.Address
+	}
+	return taken, nil
+}
+
+// settleAddresses waits, before a sandbox whose address the engine chooses is
+// started, until no edge sends anything to an address that has become free.
+func (e *Engine) settleAddresses(ctx context.Context, r *replica) error {
+	if r.fixedAddress {
+		return nil
+	}
+	if _, err := e.router.Confirmed(ctx, e.Snapshot().Version); err != nil {
+		return fmt.Errorf("cannot be sure that no edge still uses a free address: %w", err)
+	}
+	return nil
+}

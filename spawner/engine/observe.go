@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// reconcilePeriod is how often each node is listed although nothing was told:
+// what a lost notice hid is found by then.
+const reconcilePeriod = 30 * time.Second
+
+// follow keeps up with a node until ctx ends: its notices, and a list after
+// each connection and each reconcilePeriod.
+func (e *Engine) follow(ctx context.Context, node string, notices <-chan fleet.Notice) {
+	tick := time.NewTicker(reconcilePeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case notice, ok := <-notices:
+			if !ok {
+				return
+			}
+			e.notice(ctx, notice)
+		case <-tick.C:
+			e.reconcile(ctx, node)
+		}
+	}
+}
+
+func (e *Engine) notice(ctx context.Context, n fleet.Notice) {
+	switch n.Action {
+	case fleet.NoticeConnected:
+		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s is connected", n.Node)})
+		e.reconcile(ctx, n.Node)
+		return
+	case fleet.NoticeLost:
+		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s cannot be reached: %s", n.Node, n.Err)})
+		return
+	}
+	a, ok := e.actor(n.Labels[fleet.LabelService])
+	if !ok {
+		return
+	}
+	a.post(func() {
+		for _, r := range slices.Concat(a.replicas, a.extra) {
+			switch v := r.look(); n.ID {
+			case v.app.id:
+				a.appNotice(r, n)
+			case v.sandbox.id:
+				a.sandboxNotice(r, n)
+			}
+		}
+	})
+}
+
+func (a *actor) appNotice(r *replica, n fleet.Notice) {
+	switch n.Action {
+	case fleet.NoticeDied:
+		r.noticeDied(n)
+	case fleet.NoticeHealth:
+		if slices.Contains(a.replicas, r) {
+			a.noticeHealth(r, n.Health)
+		}
+	case fleet.NoticeStarted:
+		a.startedByHand(r)
+	case fleet.NoticeOOM:
+		a.engine.record(fleet.Event{Type: fleet.EventExit, Service: a.name, Container: r.name(), NodeID: r.node,
+			Message: fmt.Sprintf("%s ran out of memory", r.name())})
+	}
+}
+
+// startedByHand takes an app that somebody else started as a wake.
+func (a *actor) startedByHand(r *replica) {
+	v := r.look()
+	if v.state != stateDown || v.want == wantUp || a.power != powerAsleep || !slices.Contains(a.replicas, r) {
+		return
+	}
+	a.noteWake(r.name() + " was started by hand")
+	a.transition(eventRequest)
+}
+
+// sandboxNotice finds apps that run in a network which is not there any more:
+// "Up (healthy)" to the engine, and unreachable.
+func (a *actor) sandboxNotice(r *replica, n fleet.Notice) {
+	switch n.Action {
+	case fleet.NoticeDied, fleet.NoticeRemoved:
+		r.mu.Lock()
+		r.sandbox.running = false
+		r.mu.Unlock()
+	case fleet.NoticeStarted:
+		v := r.look()
+		r.mu.Lock()
+		began, ready := r.startedAt, r.state == stateReady || r.state == stateUnhealthy
+		r.sandbox.running = true
+		r.mu.Unlock()
+		if ready && v.want == wantUp && n.Time.After(began) {
+			a.recycle(r, "its sandbox was restarted")
+		}
+	}
+}
+
+// recycle stops and starts a replica that runs and cannot serve.
+func (a *actor) recycle(r *replica, reason string) {
+	a.engine.record(fleet.Event{Type: fleet.EventRestart, Service: a.name, Container: r.name(), NodeID: r.node,
+		Message: fmt.Sprintf("Restarting %s: %s", r.name(), reason)})
+	r.stopWatchingHealth()
+	r.setState(stateUnhealthy)
+	a.publish()
+	a.engine.group.Go(func() {
+		if err := r.orderAndWait(a.engine.life, wantDown); err == nil {
+			r.order(wantUp)
+		}
+	})
+}
+
+// reconcile compares what this process believes of a node with what the node
+// says, and puts right what differs. An engine that does not answer changes nothing.
+func (e *Engine) reconcile(ctx context.Context, node string) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := e.containers.List(ctx, node)
+	if err != nil {
+		e.log.Warn("Cannot list a node", "node", node, "error", err)
+		return
+	}
+	found := make(map[string]fleet.Container, len(list))
+	for _, c := range list {
+		found[c.ID] = c
+	}
+	for _, a := range e.actorList() {
+		a.post(func() { a.compare(node, found, began) })
+	}
+	if err := e.networks.attendAgain(ctx, node); err != nil {
+		e.log.Warn("Cannot bring the edges onto a network", "node", node, "error", err)
+	}
+}
+
+// compare looks for replicas whose app ended, or runs, without a notice. What
+// has changed since the list was asked for is left for the next time.
+func (a *actor) compare(node string, found map[string]fleet.Container, asked time.Time) {
+	for _, r := range a.replicas {
+		v := r.look()
+		if r.node != node || v.readyAt.After(asked) || v.app.id == "" {
+			continue
+		}
+		app, there := found[v.app.id]
+		sandbox := found[v.sandbox.id]
+		switch {
+		case (v.state == stateReady || v.state == stateUnhealthy) && (!there || app.Status == fleet.ContainerExited || app.Status == fleet.ContainerDead):
+			r.noticeDied(fleet.Notice{Node: node, Time: asked, Exit: app.ExitCode})
+		case v.state == stateReady && app.Status == fleet.ContainerRunning && sandbox.Status != fleet.ContainerRunning:
+			a.recycle(r, "its sandbox is down")
+		case v.state == stateDown && app.Status == fleet.ContainerRunning:
+			a.startedByHand(r)
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+	"sync"
+)
+
+// names holds the container names in use on each node, so that two replicas
+// never try for the same one and never take each other's addresses.
+type names struct {
+	mu    sync.Mutex
+	taken map[string]bool // by node and name
+}
+
+// claim takes a name; false when it is taken already.
+func (n *names) claim(node, name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	key := node + "/" + name
+	if n.taken[key] {
+		return false
+	}
+	n.taken[key] = true
+	return true
+}
+
+func (n *names) release(node, name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.taken, node+"/"+name)
+}
+
+// users counts who uses a shared thing: a sandbox that two apps are joined to
+// while one replaces the other, or a network that replicas are on.
+type users struct {
+	mu sync.Mutex
+	of map[string]map[*replica]bool
+}
+
+func (u *users) join(thing string, r *replica) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.of[thing] == nil {
+		u.of[thing] = map[*replica]bool{}
+	}
+	u.of[thing][r] = true
+}
+
+// leave says whether r was the last user.
+func (u *users) leave(thing string, r *replica) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.of[thing], r)
+	if len(u.of[thing]) > 0 {
+		return false
+	}
+	delete(u.of, thing)
+	return true
+}
+
+// starts lets about one start per core of a node run at a time: beyond that
+// all of them wait longer and none is done sooner.
+type starts struct {
+	mu    sync.Mutex
+	limit func(node string) int
+	slots map[string]chan struct{}
+}
+
+// acquire waits for a node's slot until ctx ends.
+func (s *starts) acquire(ctx context.Context, node string) (release func(), err error) {
+	s.mu.Lock()
+	slots, ok := s.slots[node]
+	if !ok {
+		slots = make(chan struct{}, max(1, s.limit(node)))
+		s.slots[node] = slots
+	}
+	s.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

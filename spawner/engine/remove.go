@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"edgespawner/fleet"
+)
+
+// runRemove takes a service away: it is marked first, so that a restart goes on
+// with it; then its route goes, its requests end, and its containers go.
+func (e *Engine) runRemove(run *jobRun, a *actor) error {
+	if err := e.markRemoving(run.ctx, a); err != nil {
+		return err
+	}
+	replicas, err := e.takeOffEdge(run, a)
+	if err != nil {
+		return err
+	}
+	for _, r := range replicas {
+		err := run.step("remove", r.name(), func(ctx context.Context) (string, error) { return "", r.orderAndWait(ctx, wantGone) })
+		if err != nil {
+			return err
+		}
+	}
+	e.accepting.Lock() // a deploy of the same name meets all of the old service, or nothing
+	defer e.accepting.Unlock()
+	if err := e.services.Delete(run.ctx, a.name); err != nil && fleet.KindOf(err) != fleet.NotFound {
+		return fmt.Errorf("cannot delete %s from the store: %w", a.name, err)
+	}
+	e.accepted.drop(a.name)
+	a.post(func() { a.replicas, a.extra, a.job, a.power = nil, nil, nil, powerAsleep })
+	e.forgetActor(a)
+	return nil
+}
+
+func (e *Engine) markRemoving(ctx context.Context, a *actor) error {
+	var desired fleet.Desired
+	err := a.call(ctx, func() {
+		a.removing = true
+		a.desired.Removing = true
+		desired = a.desired
+		a.stopWatching()
+		a.stopIdleTimer()
+		a.answerAll(answer{err: errRemoved})
+	})
+	if err != nil {
+		return err
+	}
+	e.saver.forget(a.name)
+	if err := e.services.Save(ctx, desired); err != nil {
+		return fmt.Errorf("cannot store that %s is being removed: %w", a.name, err)
+	}
+	return nil
+}
+
+// takeOffEdge takes the route away and waits for the requests in flight.
+func (e *Engine) takeOffEdge(run *jobRun, a *actor) ([]*replica, error) {
+	var replicas []*replica
+	err := a.call(run.ctx, func() { replicas = slices.Concat(a.replicas, a.extra) })
+	if err != nil {
+		return nil, err
+	}
+	version := e.board.drop(a.name)
+	err = run.step("confirm", "", func(ctx context.Context) (string, error) {
+		c, err := e.router.Confirmed(ctx, version)
+		return confirmed(c), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	o := &rollout{engine: e, actor: a, run: run}
+	err = run.step("drain", "", func(ctx context.Context) (string, error) {
+		for _, r := range replicas {
+			if detail, err := o.drain(ctx, r); err != nil || detail != "" {
+				return detail, err
+			}
+		}
+		return "", nil
+	})
+	return replicas, err
+}

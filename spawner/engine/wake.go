@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// WakeForRequest returns a ready endpoint of the service: at once while it is
+// awake, else it joins the wake under way or begins one, and waits. When ctx
+// ends only this caller goes; the wake goes on for the others. Cause says in
+// the event and in why what woke it.
+//
+// Errors are *fleet.Error: NotFound (unknown, or removed meanwhile), Timeout
+// (not ready within the spec's wake.max_wait), BadGateway (the app ends at
+// once), Unavailable (the engine does not answer, or no replica is wanted).
+func (e *Engine) WakeForRequest(ctx context.Context, name, cause string) (fleet.Endpoint, error) {
+	return e.wake(ctx, name, cause, nil)
+}
+
+// wake is WakeForRequest with the chain of services that wait for this one.
+func (e *Engine) wake(ctx context.Context, name, cause string, chain []string) (fleet.Endpoint, error) {
+	a, ok := e.actor(name)
+	if !ok {
+		return fleet.Endpoint{}, unknown(name)
+	}
+	a.use.touch(time.Now())
+	if routed, ok := e.Snapshot().Find(name); ok && len(routed.Endpoints) > 0 {
+		return a.use.pick(routed.Endpoints), nil
+	}
+	waiter := make(chan answer, 1)
+	var maxWait time.Duration
+	var needs []string
+	err := a.call(ctx, func() {
+		maxWait = a.maxWait()
+		needs = a.missingNeeds(chain)
+		if len(needs) == 0 {
+			a.request(waiter, cause)
+		}
+	})
+	if err != nil {
+		return fleet.Endpoint{}, err
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, maxWait, errMaxWait)
+	defer cancel()
+	if len(needs) > 0 {
+		if err := e.wakeNeeds(ctx, name, needs, chain); err != nil {
+			return fleet.Endpoint{}, e.lateness(ctx, a, began, err)
+		}
+		if err := a.call(ctx, func() { a.request(waiter, cause) }); err != nil {
+			return fleet.Endpoint{}, e.lateness(ctx, a, began, err)
+		}
+	}
+	return a.await(ctx, waiter, began)
+}
+
+var errMaxWait = errors.New("wake.max_wait has passed")
+
+func unknown(name string) error {
+	return fleet.Errorf(fleet.NotFound, "there is no service %q", name)
+}
+
+func (a *actor) maxWait() time.Duration {
+	if a.print != nil {
+		return a.print.spec.Wake.MaxWait.Std()
+	}
+	return fleet.DefaultMaxWait.Std()
+}
+
+// request enters a request that waits for a ready replica.
+func (a *actor) request(waiter chan answer, cause string) {
+	switch {
+	case a.removing:
+		waiter <- answer{err: errRemoved}
+		return
+	case a.print == nil && a.job != nil:
+		a.waiters = append(a.waiters, waiter) // its first deploy is under way
+		return
+	case a.print == nil:
+		waiter <- answer{err: fleet.Errorf(fleet.Unavailable, "%s has never been deployed successfully", a.name)}
+		return
+	}
+	if a.power == powerAwake {
+		if ready := a.readyReplicas(); len(ready) > 0 {
+			waiter <- answer{endpoint: ready[0]}
+			return
+		}
+		a.waiters = append(a.waiters, waiter)
+		a.reviveDown()
+		return
+	}
+	a.waiters = append(a.waiters, waiter)
+	if a.power == powerAsleep || a.power == powerFailed {
+		a.noteWake(cause)
+	}
+	if a.power == powerDraining {
+		a.lastSleep = fmt.Sprintf("%s: called back by %s", stamp(time.Now()), cause)
+	}
+	a.transition(eventRequest)
+}
+
+// readyReplicas are the endpoints of ready replicas; one without a port answers nobody over the edge.
+func (a *actor) readyReplicas() []fleet.Endpoint {
+	if ready := a.endpoints(); len(ready) > 0 {
+		return ready
+	}
+	for _, r := range a.replicas {
+		if r.look().state == stateReady && a.print.port == 0 {
+			return []fleet.Endpoint{{Replica: r.name()}}
+		}
+	}
+	return nil
+}
+
+// reviveDown starts, for a request, what ended and waits for its back-off.
+func (a *actor) reviveDown() {
+	for _, r := range a.replicas {
+		if v := r.look(); v.state == stateDown {
+			r.order(wantUp)
+		}
+	}
+}
+
+func (a *actor) noteWake(cause string) {
+	a.lastWake = fmt.Sprintf("%s: %s", stamp(time.Now()), cause)
+	a.engine.record(fleet.Event{Type: fleet.EventWake, Service: a.name, Message: fmt.Sprintf("Waking %s: %s", a.name, cause)})
+}
+
+// await waits for the answer to a request.
+func (a *actor) await(ctx context.Context, waiter chan answer, began time.Time) (fleet.Endpoint, error) {
+	select {
+	case got := <-waiter:
+		return got.endpoint, got.err
+	case <-a.ended:
+		select {
+		case got := <-waiter:
+			return got.endpoint, got.err
+		default:
+			return fleet.Endpoint{}, errRemoved
+		}
+	case <-ctx.Done():
+		a.post(func() { a.leave(waiter) })
+		return fleet.Endpoint{}, a.engine.lateness(ctx, a, began, context.Cause(ctx))
+	}
+}
+
+// leave takes a waiter off the list.
+func (a *actor) leave(waiter chan answer) {
+	a.waiters = slices.DeleteFunc(a.waiters, func(other chan answer) bool { return other == waiter })
+}
+
+// lateness turns the end of max_wait into an answer that says what was waited for.
+func (e *Engine) lateness(ctx context.Context, a *actor, began time.Time, err error) error {
+	if !errors.Is(context.Cause(ctx), errMaxWait) {
+		return err
+	}
+	late := fleet.Errorf(fleet.Timeout, "%s was not ready within %s: %s", a.name, time.Since(began).Round(time.Second), a.waitingFor())
+	late.RetryAfter = 5 * time.Second
+	return late
+}
+
+// waitingFor says what the wake under way waits for. It may be called from anywhere.
+func (a *actor) waitingFor() string {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	text := "its actor is busy"
+	err := a.call(ctx, func() {
+		text = "no replica is being started"
+		for _, r := range a.replicas {
+			switch v := r.look(); {
+			case v.lastError != nil:
+				text = v.lastError.Error()
+				return
+			case v.state == stateStarting:
+				text = fmt.Sprintf("%s is started and its %s check has not succeeded", r.name(), r.print.check.Type)
+				return
+			case v.want == wantUp:
+				text = fmt.Sprintf("%s is being started", r.name())
+				return
+			}
+		}
+	})
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+// missingNeeds are the services of wake.needs that are not awake, without
+// those that wait for this one already.
+func (a *actor) missingNeeds(chain []string) []string {
+	if a.print == nil || a.power == powerAwake {
+		return nil
+	}
+	var missing []string
+	snapshot := a.engine.Snapshot()
+	for _, need := range a.print.spec.Wake.Needs {
+		routed, known := snapshot.Find(need)
+		if slices.Contains(chain, need) || known && len(routed.Endpoints) > 0 {
+			continue
+		}
+		if !known {
+			a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Message: fmt.Sprintf("%s needs %s, which is not deployed", a.name, need)})
+			continue
+		}
+		missing = append(missing, need)
+	}
+	return missing
+}
+
+// wakeNeeds wakes what a service needs, side by side, and waits for all of it.
+func (e *Engine) wakeNeeds(ctx context.Context, name string, needs, chain []string) error {
+	results := make(chan error, len(needs))
+	for _, need := range needs {
+		go func() {
+			_, err := e.wake(ctx, need, "needed by "+name, append(slices.Clone(chain), name))
+			results <- err
+		}()
+	}
+	var failed []error
+	for range needs {
+		if err := <-results; err != nil {
+			failed = append(failed, err)
+		}
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("cannot wake what %s needs: %w", name, err)
+	}
+	return nil
+}
+
+// Published waits until every edge has confirmed what was last published of the service.
+func (e *Engine) Published(ctx context.Context, name string) error {
+	a, ok := e.actor(name)
+	if !ok {
+		return unknown(name)
+	}
+	var version uint64
+	if err := a.call(ctx, func() { version = a.version }); err != nil {
+		return err
+	}
+	_, err := e.router.Confirmed(ctx, version)
+	return err
+}
