@@ -1,15 +1,13 @@
 package api
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"regexp"
 	"slices"
 	"time"
 
 	"edgespawner/fleet"
+	"edgespawner/spawner/access"
 )
 
 var (
@@ -51,7 +49,7 @@ func (a *API) tokens(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, tokens)
 }
 
-// addToken makes a token of 256 random bits. Only its hash is stored.
+// addToken makes a token. Only its hash is stored.
 func (a *API) addToken(w http.ResponseWriter, r *request) error {
 	var body tokenBody
 	if err := r.decode(w, &body); err != nil {
@@ -60,18 +58,15 @@ func (a *API) addToken(w http.ResponseWriter, r *request) error {
 	if err := body.validate(); err != nil {
 		return err
 	}
-	var random [32]byte
-	rand.Read(random[:]) // never fails
-	secret := "spawner_" + hex.EncodeToString(random[:])
-	hash := sha256.Sum256([]byte(secret))
+	secret := access.NewToken()
 	token := fleet.Token{Name: body.Name, Scope: body.Scope, CreatedAt: time.Now().UTC()}
 	if body.ExpiresIn > 0 {
 		token.ExpiresAt = token.CreatedAt.Add(body.ExpiresIn.Std())
 	}
-	if err := a.config.Tokens.Add(r.Context(), fleet.StoredToken{Token: token, Hash: hex.EncodeToString(hash[:])}); err != nil {
+	if err := a.config.Tokens.Add(r.Context(), fleet.StoredToken{Token: token, Hash: access.Hash(secret)}); err != nil {
 		return err
 	}
-	token.Token = secret
+	token.Token = secret.Reveal()
 	return writeJSON(w, http.StatusCreated, token)
 }
 

@@ -16,18 +16,13 @@ const anybody = "direct"
 // maxLogin bounds the body of a login.
 const maxLogin = 16 << 10
 
-// authorize returns the caller. The older tools send their token in a header
-// named token; it is taken as a bearer token.
+// authorize returns the caller.
 func (a *API) authorize(r *http.Request, scope fleet.Scope) (string, error) {
 	if a.config.Open {
 		if !loopbackHost(r.Host) {
 			return "", fleet.Errorf(fleet.Forbidden, "without credentials this API answers only to localhost, not to %q", r.Host)
 		}
 		return anybody, nil
-	}
-	if token := r.Header.Get("token"); token != "" && r.Header.Get("Authorization") == "" {
-		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	return a.config.Authority.Authorize(r, scope)
 }

@@ -30,8 +30,8 @@ type Engine interface {
 
 // Authority says who calls and whether they may.
 type Authority interface {
-	// Authorize returns the caller's name; Unauthorized without a good
-	// credential, Forbidden when it does not include scope, Busy while logins are slowed.
+	// Authorize returns the caller's name, by the header named token too, as the
+	// older tools send it; Unauthorized without a good credential, Forbidden when it does not include scope, Busy while logins are slowed.
 	Authorize(r *http.Request, scope fleet.Scope) (by string, err error)
 }
 

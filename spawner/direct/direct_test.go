@@ -199,12 +199,6 @@ func TestEveryCallAsksForACredential(t *testing.T) {
 	}
 }
 
-func TestABearerTokenIsTakenToo(t *testing.T) {
-	if w := call(t, newEngine().api(), "GET", "/deploy/", "", "token", "", "Authorization", "Bearer good"); w.Code != 200 {
-		t.Errorf("got %d %s", w.Code, w.Body)
-	}
-}
-
 func TestAnOpenAPIAnswersToLocalhostAlone(t *testing.T) {
 	f := newEngine()
 	a := New(Config{Engine: f, Authority: gate{}, Logins: gate{}, Open: true})

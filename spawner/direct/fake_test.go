@@ -115,10 +115,10 @@ func (f *fakeEngine) Service(name string) (fleet.ServiceDetail, error) {
 type gate struct{}
 
 func (gate) Authorize(r *http.Request, scope fleet.Scope) (string, error) {
-	switch held := r.Header.Get("Authorization"); {
-	case held == "Bearer read" && scope == fleet.ScopeRead, held == "Bearer good":
+	switch held := r.Header.Get("token"); {
+	case held == "read" && scope == fleet.ScopeRead, held == "good":
 		return "ann", nil
-	case held == "Bearer read":
+	case held == "read":
 		return "", fleet.Errorf(fleet.Forbidden, "scope %s is needed", scope)
 	}
 	return "", fleet.Errorf(fleet.Unauthorized, "a credential is needed")
