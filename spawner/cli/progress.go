@@ -1,0 +1,101 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// progress shows the steps of a job as they come to their end: a line each, and
+// on a terminal below them one line, written again and again, for what runs.
+type progress struct {
+	out      io.Writer
+	terminal bool
+	now      func() time.Time
+	shown    []fleet.JobState // of each step, as last shown
+	status   bool             // a line to be written over stands on the terminal
+}
+
+func newProgress(out io.Writer, terminal bool) *progress {
+	return &progress{out: out, terminal: terminal, now: time.Now}
+}
+
+// show takes the job as it is now.
+func (p *progress) show(job fleet.Job) {
+	p.erase()
+	var running []string
+	for i, step := range job.Steps {
+		if i == len(p.shown) {
+			p.shown = append(p.shown, "")
+		}
+		before := p.shown[i]
+		p.shown[i] = step.State
+		switch {
+		case step.State.Ended() && before != step.State:
+			p.line(step)
+		case step.State == fleet.JobRunning:
+			running = append(running, stepName(step)+p.since(step))
+			if before != step.State && !p.terminal {
+				fmt.Fprintf(p.out, "  … %s\n", stepName(step))
+			}
+		}
+	}
+	if p.terminal && !job.State.Ended() {
+		p.write(job, running)
+	}
+}
+
+// end takes away the line that is written again and again.
+func (p *progress) end() { p.erase() }
+
+func (p *progress) line(step fleet.Step) {
+	mark := map[fleet.JobState]string{fleet.JobSucceeded: "✓", fleet.JobFailed: "✗", fleet.JobCanceled: "–"}[step.State]
+	text := fmt.Sprintf("  %s %s", mark, stepName(step))
+	if !step.StartedAt.IsZero() && !step.EndedAt.IsZero() {
+		text = fmt.Sprintf("%-38s %7s", text, showSpan(step.EndedAt.Sub(step.StartedAt)))
+	}
+	if step.Detail != "" {
+		text += "  " + printable(step.Detail)
+	}
+	fmt.Fprintln(p.out, strings.TrimRight(text, " "))
+}
+
+// statusWidth is what fits on the narrowest terminal that we care for.
+const statusWidth = 78
+
+func (p *progress) write(job fleet.Job, running []string) {
+	text := "  … " + strings.Join(running, ", ")
+	if len(running) == 0 {
+		text = "  … " + string(job.State)
+	}
+	if letters := []rune(text); len(letters) > statusWidth {
+		text = string(letters[:statusWidth])
+	}
+	fmt.Fprint(p.out, text)
+	p.status = true
+}
+
+func (p *progress) erase() {
+	if p.status {
+		fmt.Fprint(p.out, "\r\x1b[K")
+		p.status = false
+	}
+}
+
+// since says how long a step has been running, once that is long.
+func (p *progress) since(step fleet.Step) string {
+	if step.StartedAt.IsZero() {
+		return ""
+	}
+	if took := p.now().Sub(step.StartedAt); took >= time.Second {
+		return " " + took.Round(time.Second).String()
+	}
+	return ""
+}
+
+func stepName(step fleet.Step) string {
+	return printable(strings.TrimSpace(step.Verb + " " + step.Replica))
+}
