@@ -31,7 +31,7 @@ func DecodeSpecOver(base Spec, r io.Reader) (Spec, error) {
 // DecodeStrict reads one JSON value into target, a pointer to a struct of this
 // wire format. Unknown and duplicate fields, wrong types and anything after the
 // value are refused by an *Error that names the field's whole path. Null leaves
-// a field as it is.
+// a field as it is, and takes an entry out of a map such as env.
 func DecodeStrict(r io.Reader, target any) error {
 	data, err := io.ReadAll(io.LimitReader(r, MaxSpecSize+1))
 	if err != nil {
@@ -129,6 +129,10 @@ func decodeMap(path string, data json.RawMessage, target reflect.Value) error {
 		merged.SetMapIndex(key, target.MapIndex(key))
 	}
 	err := eachMember(path, data, func(name string, value json.RawMessage) error {
+		if string(bytes.TrimSpace(value)) == "null" {
+			merged.SetMapIndex(reflect.ValueOf(name), reflect.Value{}) // takes it out
+			return nil
+		}
 		element := reflect.New(target.Type().Elem()).Elem()
 		if err := decodeValue(join(path, name), value, element); err != nil {
 			return err
