@@ -101,6 +101,16 @@ func TestAMergedDeployChangesOnlyWhatItNames(t *testing.T) {
 	}
 }
 
+func TestAMergedDeployTakesOutWhatIsNull(t *testing.T) {
+	f := newEngine()
+	ask(t, f, "POST", "/api/deploy?merge=true", `{"name":"api","env":{"KEY":null,"NEVER":null}}`)
+	want := f.specs["api"]
+	want.Env = map[string]fleet.Secret{"OTHER": "kept"}
+	if diff := cmp.Diff([]fleet.Spec{want}, f.deploys); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAMergedDeployOfANewServiceStartsFromTheDefaults(t *testing.T) {
 	f := newEngine()
 	ask(t, f, "POST", "/api/deploy?merge=true", `{"name":"web","image":"app:2"}`)
