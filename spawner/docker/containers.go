@@ -33,6 +33,9 @@ func (p *Pool) Containers() *Containers { return &Containers{p} }
 func (c *Containers) Create(ctx context.Context, nodeName string, config fleet.ContainerConfig) (string, error) {
 	var id string
 	err := c.pool.ask(ctx, nodeName, "create container "+config.Name, func(ctx context.Context, n *node) error {
+		if err := checkNetworks(ctx, n, config.Networks); err != nil {
+			return err
+		}
 		body, host, networking := c.pool.createRequest(config)
 		created, err := n.client.ContainerCreate(ctx, body, host, networking, nil, config.Name)
 		if err != nil {
@@ -48,6 +51,21 @@ func (c *Containers) Create(ctx context.Context, nodeName string, config fleet.C
 	return id, err
 }
 
+// checkNetworks says which network is not there. An engine creates on and
+// connects to one that is not there without a word, and fails at the start.
+func checkNetworks(ctx context.Context, n *node, networks []fleet.Attachment) error {
+	for _, attachment := range networks {
+		_, err := findNetwork(ctx, n, attachment.Network)
+		if fleet.KindOf(err) == fleet.NotFound {
+			return fail(err, fleet.NotFound, "networks", "there is no network %s on node %s", attachment.Network, n.name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // connectRest connects a created container to all networks but the first,
 // which it was created with: engines before 25 take only one at create.
 func connectRest(ctx context.Context, n *node, id string, networks []fleet.Attachment) error {
@@ -56,9 +74,6 @@ func connectRest(ctx context.Context, n *node, id string, networks []fleet.Attac
 			continue
 		}
 		if err := n.client.NetworkConnect(ctx, attachment.Network, id, endpointSettings(attachment, -i)); err != nil {
-			if isNotFound(err) {
-				return fail(err, fleet.NotFound, "networks", "cannot connect it to network %s: %s", attachment.Network, engineMessage(err))
-			}
 			return err
 		}
 	}

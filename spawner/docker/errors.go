@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"strings"
 
@@ -43,7 +45,7 @@ func translate(ctx context.Context, n *node, verb string, err error) error {
 		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: %s", verb, n.name, dial.line)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: the engine at %s did not answer in time", verb, n.name, n.endpoint)
-	case client.IsErrConnectionFailed(err):
+	case client.IsErrConnectionFailed(err), brokenOff(err):
 		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: the engine at %s does not answer", verb, n.name, n.endpoint)
 	}
 	message := engineMessage(err)
@@ -51,10 +53,19 @@ func translate(ctx context.Context, n *node, verb string, err error) error {
 	return fail(err, kind, field, "cannot %s on node %s: %s", verb, n.name, message)
 }
 
+// brokenOff says whether a connection ended in the middle of an answer.
+func brokenOff(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+}
+
+// longID is an id in full, of which people need twelve digits.
+var longID = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
+
 // engineMessage is the engine's own text in one line.
 func engineMessage(err error) string {
 	text := strings.ReplaceAll(err.Error(), "Error response from daemon: ", "")
-	return strings.Join(strings.Fields(text), " ")
+	return longID.ReplaceAllString(strings.Join(strings.Fields(text), " "), "$1")
 }
 
 // reading is one row of what engines say: a pattern of the message, and what it means.

@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/image"
-	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 
 	"edgespawner/fleet"
 )
@@ -43,26 +41,53 @@ func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.
 	switch {
 	case have && !asks(ref, policy):
 		return local, nil
-	case policy == fleet.PullNever:
-		return fleet.Image{}, fail(err, fleet.NotFound, fieldImage, "image %s is not on node %s, and pull is never", ref, nodeName)
-	case isImageID(ref):
-		return fleet.Image{}, fail(err, fleet.NotFound, fieldImage, "image %s is not on node %s, and an id cannot be pulled", ref, nodeName)
+	case policy == fleet.PullNever || isImageID(ref):
+		return fleet.Image{}, i.missing(n, ref, policy, err)
 	}
+	fallback := have && policy != fleet.PullAlways
 	patience := pullPatience
-	if have && policy != fleet.PullAlways {
+	if fallback {
 		patience = fallbackPatience
 	}
-	pulled := i.pull(ctx, n, ref, patience, have && policy != fleet.PullAlways)
+	pulled := i.pull(ctx, n, ref, patience, fallback)
 	switch {
 	case pulled == nil:
 		local, err = i.local(ctx, n, ref)
 		return local, translate(ctx, n, verb, err)
-	case have && policy != fleet.PullAlways && ctx.Err() == nil:
+	case fallback && ctx.Err() == nil:
 		i.pool.log.Info("Using the local image", "node", nodeName, "image", ref, "error", pulled)
 		return local, nil
 	default:
 		return fleet.Image{}, translate(ctx, n, verb, pulled)
 	}
+}
+
+// Check says whether Ensure can succeed, without pulling: nil, NotFound when
+// neither the node nor the registry has the image, Unavailable when it is not
+// on the node and its registry cannot be asked.
+func (i *Images) Check(ctx context.Context, nodeName, ref string, policy fleet.PullPolicy) error {
+	return i.pool.ask(ctx, nodeName, "check image "+ref, func(ctx context.Context, n *node) error {
+		_, err := i.local(ctx, n, ref)
+		switch {
+		case err != nil && !isNotFound(err):
+			return err
+		case err == nil && (policy != fleet.PullAlways || isImageID(ref)):
+			return nil
+		case policy == fleet.PullNever || isImageID(ref):
+			return i.missing(n, ref, policy, err)
+		default:
+			return i.askRegistry(ctx, n, ref)
+		}
+	})
+}
+
+// missing is the error for an image that is not on the node and may not be pulled.
+func (i *Images) missing(n *node, ref string, policy fleet.PullPolicy, cause error) error {
+	why := "an id cannot be pulled"
+	if policy == fleet.PullNever {
+		why = "pull is never"
+	}
+	return fail(cause, fleet.NotFound, fieldImage, "image %s is not on node %s, and %s", ref, n.name, why)
 }
 
 // asks says whether a registry is asked although the image is on the node.
@@ -159,76 +184,4 @@ func readProgress(r io.Reader, heard func()) error {
 			return pullError(line.ErrorDetail.Code, line.Error)
 		}
 	}
-}
-
-// describe is an image in our words.
-func describe(ref string, found image.InspectResponse) fleet.Image {
-	made := fleet.Image{Ref: ref, ID: found.ID, Digest: digestOf(ref, found.RepoDigests)}
-	if found.Config == nil {
-		return made
-	}
-	made.Entrypoint, made.Command, made.Labels = found.Config.Entrypoint, found.Config.Cmd, found.Config.Labels
-	made.Check = checkOf(found.Config)
-	for key := range found.Config.ExposedPorts {
-		number, proto, _ := strings.Cut(key, "/")
-		var port int
-		if _, err := fmt.Sscanf(number, "%d", &port); err == nil && protocol(proto) == "tcp" {
-			made.Ports = append(made.Ports, port)
-		}
-	}
-	slices.Sort(made.Ports)
-	return made
-}
-
-// digestOf picks the digest that the image has in ref's own repository.
-func digestOf(ref string, digests []string) string {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return ""
-	}
-	for _, digest := range digests {
-		if other, err := reference.ParseNormalizedNamed(digest); err == nil && other.Name() == named.Name() {
-			return digest
-		}
-	}
-	return ""
-}
-
-// Docker's own defaults of a HEALTHCHECK.
-const (
-	checkInterval = 30 * time.Second
-	checkTimeout  = 30 * time.Second
-	checkRetries  = 3
-)
-
-// checkOf is the image's HEALTHCHECK, ready to be executed; nil without one.
-func checkOf(config *dockerspec.DockerOCIImageConfig) *fleet.ImageCheck {
-	check := config.Healthcheck
-	if check == nil || len(check.Test) < 2 {
-		return nil
-	}
-	made := &fleet.ImageCheck{
-		Interval: orDefault(check.Interval, checkInterval), Timeout: orDefault(check.Timeout, checkTimeout),
-		StartPeriod: check.StartPeriod, Retries: orDefault(check.Retries, checkRetries),
-	}
-	switch check.Test[0] {
-	case "CMD":
-		made.Command = check.Test[1:]
-	case "CMD-SHELL":
-		shell := config.Shell
-		if len(shell) == 0 {
-			shell = []string{"/bin/sh", "-c"}
-		}
-		made.Command = append(slices.Clone(shell), check.Test[1])
-	default:
-		return nil
-	}
-	return made
-}
-
-func orDefault[T int | time.Duration](value, preset T) T {
-	if value == 0 {
-		return preset
-	}
-	return value
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,9 +101,13 @@ func (p *Pool) tryLease(ctx context.Context, n *node, owner string) (held bool, 
 	holder = found.Config.Labels[labelOwner]
 	look := lookAt{id: found.ID, beat: found.HostConfig.RestartPolicy.MaximumRetryCount}
 	ours := s.id == look.id && s.beats[look.beat]
-	inherited := holder == owner && s.id != look.id && s.watched.id != look.id
+	inherited := holder == owner && s.id == "" && s.watched.id == "" // we have just begun
 	if ours || inherited {
 		err := beat(ctx, n, look)
+		if err != nil && strings.Contains(err.Error(), "marked for removal") {
+			err = waitRemoved(ctx, n, look.id, err)
+			return false, holder, err == nil, err
+		}
 		if isNotFound(err) {
 			return false, holder, true, nil
 		}
@@ -112,7 +117,7 @@ func (p *Pool) tryLease(ctx context.Context, n *node, owner string) (held bool, 
 		return false, holder, false, nil
 	}
 	p.log.Warn("Taking over the lease of a spawner that is gone", "node", n.name, "owner", holder)
-	if err := n.client.ContainerRemove(ctx, look.id, container.RemoveOptions{Force: true}); err != nil && !isNotFound(err) {
+	if err := remove(ctx, n, look.id); err != nil {
 		return false, holder, false, err
 	}
 	held, err = p.createLease(ctx, n, owner)
@@ -206,8 +211,7 @@ func (p *Pool) ReleaseLease(ctx context.Context, nodeName string) error {
 		if found.HostConfig == nil || !n.lease.beats[found.HostConfig.RestartPolicy.MaximumRetryCount] {
 			return nil // a successor of ours has it
 		}
-		err = n.client.ContainerRemove(ctx, n.lease.id, container.RemoveOptions{Force: true})
-		if err != nil && !isNotFound(err) {
+		if err := remove(ctx, n, n.lease.id); err != nil {
 			return err
 		}
 		n.lease.id, n.lease.beats = "", nil

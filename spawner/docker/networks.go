@@ -55,7 +55,9 @@ func describeNetwork(answer network.Inspect) fleet.Network {
 		if given, err := netip.ParsePrefix(config.IPRange); err == nil {
 			found.IPRange = given.Masked()
 		}
-		found.Gateway, _ = netip.ParseAddr(strings.Split(config.Gateway, "/")[0])
+		if found.Gateway, err = netip.ParseAddr(strings.Split(config.Gateway, "/")[0]); err != nil {
+			found.Gateway = firstAddress(found)
+		}
 		break
 	}
 	for id := range answer.Containers {
@@ -63,6 +65,19 @@ func describeNetwork(answer network.Inspect) fleet.Network {
 	}
 	slices.Sort(found.Containers)
 	return found
+}
+
+// firstAddress is what an engine takes for the gateway when nobody says which,
+// and then does not tell: the first of what it gives away.
+func firstAddress(n fleet.Network) netip.Addr {
+	from := n.Subnet
+	if n.IPRange.IsValid() {
+		from = n.IPRange
+	}
+	if from.Addr() == n.Subnet.Addr() {
+		return from.Addr().Next() // the subnet's own address belongs to nobody
+	}
+	return from.Addr()
 }
 
 // Create makes a network with this fleet's labels, attachable where it spans nodes.

@@ -22,6 +22,7 @@ const (
 	pullPatience     = 30 * time.Second // nothing else has the image
 	fallbackPatience = 5 * time.Second  // a local image would do
 	stallPatience    = 2 * time.Minute  // between two signs of progress
+	checkPatience    = 10 * time.Second // a person waits for the answer
 	silenceMemory    = time.Minute      // how long a registry that was silent is not asked again
 )
 
@@ -78,7 +79,14 @@ func (i *Images) pull(ctx context.Context, n *node, ref string, patience time.Du
 	if errors.Is(context.Cause(watched), errSilent) {
 		err = errSilent
 	}
-	n.silence.set(host, unreachable(err))
+	if ctx.Err() == nil {
+		n.silence.set(host, unreachable(err))
+	}
+	return explainRegistry(ctx, n, host, ref, err)
+}
+
+// explainRegistry says whether a registry was out of reach or refused.
+func explainRegistry(ctx context.Context, n *node, host, ref string, err error) error {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return err
@@ -89,6 +97,32 @@ func (i *Images) pull(ctx context.Context, n *node, ref string, patience time.Du
 	default:
 		return err
 	}
+}
+
+// askRegistry asks ref's registry, through the node's engine, whether it has
+// the image; nothing is pulled.
+func (i *Images) askRegistry(ctx context.Context, n *node, ref string) error {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return fail(err, fleet.Invalid, fieldImage, "%q is no image reference: %v", ref, err)
+	}
+	host := reference.Domain(named)
+	auth, err := i.pool.credentials(host)
+	if err != nil {
+		i.pool.log.Warn("Cannot use the login file", "image", ref, "error", err)
+	}
+	bounded, cancel := context.WithTimeoutCause(ctx, checkPatience, errSilent)
+	defer cancel()
+	_, err = n.client.DistributionInspect(bounded, reference.TagNameOnly(named).String(), auth)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(bounded), errSilent):
+		err = errSilent
+	default:
+		err = pullError(0, err.Error(), err)
+	}
+	return explainRegistry(ctx, n, host, ref, err)
 }
 
 func pullWatched(ctx context.Context, n *node, ref, auth string, heard func()) error {
