@@ -66,7 +66,7 @@ func (a *app) completeServices(repeated bool) cobra.CompletionFunc {
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		defer c.Close()
+		defer hangUp(c)
 		services, err := c.Services(ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError

@@ -101,7 +101,10 @@ func (a *app) dialing(run func(cmd *cobra.Command, args []string, c *client.Clie
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer hangUp(c)
 		return run(cmd, args, c)
 	}
 }
+
+// hangUp lets a connection go; what was asked for has been answered by then.
+func hangUp(c *client.Client) { _ = c.Close() }

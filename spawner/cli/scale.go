@@ -30,7 +30,7 @@ func (a *app) scale() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		defer hangUp(c)
 		return a.eachJob(cmd.Context(), c, *detach, names, func(ctx context.Context, name string) (fleet.Accepted, error) {
 			return c.Scale(ctx, name, wanted[name])
 		})

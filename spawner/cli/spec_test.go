@@ -206,6 +206,7 @@ func TestFlagsSayOnlyWhatTheyName(t *testing.T) {
 		{"--memory 512m", `{"resources":{"memory_mb":512}}`},
 		{"--memory 1.5GB", `{"resources":{"memory_mb":1536}}`},
 		{"--label a.b=c --label d=", `{"labels":{"a.b":"c","d":""}}`},
+		{"--env A- --env B=1 --label a.b-", `{"env":{"A":null,"B":"1"},"labels":{"a.b":null}}`},
 		{"--network one --network two", `{"networks":["one","two"]}`},
 		{"--command sleep --command 10", `{"command":["sleep","10"]}`},
 		{"-- sleep --replicas 10", `{"command":["sleep","--replicas","10"]}`},

@@ -66,7 +66,8 @@ func (b *bodyBuilder) command(words, after []string) {
 	}
 }
 
-// parsePairs reads KEY=VALUE; lookup, unless nil, gives the value of a KEY alone.
+// parsePairs reads KEY=VALUE, and KEY- for one to be taken out; lookup, unless
+// nil, gives the value of a KEY alone.
 func parsePairs(pairs []string, lookup func(string) (string, bool)) (object, error) {
 	values := object{}
 	for _, pair := range pairs {
@@ -74,9 +75,13 @@ func parsePairs(pairs []string, lookup func(string) (string, bool)) (object, err
 		if key == "" {
 			return nil, fmt.Errorf("%q is not KEY=VALUE", pair)
 		}
+		if gone, out := strings.CutSuffix(key, "-"); out && !ok && gone != "" {
+			values[gone] = nil
+			continue
+		}
 		if !ok {
 			if lookup == nil {
-				return nil, fmt.Errorf("%q is not KEY=VALUE", pair)
+				return nil, fmt.Errorf("%q is neither KEY=VALUE nor KEY-", pair)
 			}
 			if value, ok = lookup(key); !ok {
 				return nil, fmt.Errorf("%s is not set in the environment: give it as %s=VALUE", key, key)
