@@ -257,3 +257,27 @@ func insideSynctest(file *ast.File, wanted *ast.CallExpr) bool {
 	})
 	return inside
 }
+
+func TestTheExamplesRunOnTheNetworksOfTheRoot(t *testing.T) {
+	networks := func(name string) string {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, found := strings.Cut(string(text), "\nnetworks:\n")
+		if !found {
+			t.Fatalf("%s declares no networks", name)
+		}
+		return after
+	}
+	want := networks("docker-compose.yml")
+	examples, err := filepath.Glob("examples/*/docker-compose.yml")
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("found no example: %v", err)
+	}
+	for _, example := range examples {
+		if networks(example) != want {
+			t.Errorf("%s declares other networks or volumes than docker-compose.yml: one project may run either", example)
+		}
+	}
+}

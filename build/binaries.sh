@@ -25,7 +25,7 @@ build_tool() {
     traefik) tool "traefik-$traefik_version" third_party/traefik github.com/traefik/traefik/v3/cmd/traefik 'the edge, Traefik (some minutes, once)' ;;
     pebble) tool pebble third_party/pebble github.com/letsencrypt/pebble/v2/cmd/pebble 'Pebble, the ACME server of the tests' ;;
     pebble-challtestsrv) tool pebble-challtestsrv third_party/pebble github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv 'the name server of the tests' ;;
-    lint) lint_program=lint-$(cat build/lint/main.go build/lint/go.sum | sha256sum | cut -c1-12)
+    lint) lint_program=lint-$(cat build/lint/*.go build/lint/go.* | sha256sum | cut -c1-12)
       tool "$lint_program" build/lint . 'the linters' ;;
     *) die "there is no tool $1: traefik, pebble, pebble-challtestsrv or lint" ;;
   esac

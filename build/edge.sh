@@ -2,6 +2,18 @@
 # shellcheck disable=SC2034 # docker compose reads what is set here
 # The static configuration of the edge, made from the templates in edge/.
 
+# check_edge refuses settings that would only be found wrong after the build.
+check_edge() {
+  case $SPAWNER_ACME_CHALLENGE in
+    http | tls | dns:?*) ;;
+    *) die "SPAWNER_ACME_CHALLENGE must be http, tls or dns:PROVIDER, not $SPAWNER_ACME_CHALLENGE" ;;
+  esac
+  case $SPAWNER_ACME_CA_SERVER in
+    staging | production | https://*) ;;
+    *) die "SPAWNER_ACME_CA_SERVER must be staging, production or an https URL, not $SPAWNER_ACME_CA_SERVER" ;;
+  esac
+}
+
 # write_edge fills in .spawner/edge/ and sets SPAWNER_EDGE_CONFIG, a hash that
 # makes compose start the edge anew when it has changed.
 write_edge() {
@@ -12,11 +24,7 @@ write_edge() {
   [ -e "$state/spawner/passwords" ] || : >"$state/spawner/passwords"
   [ -e "$state/edge.env" ] || printf '# NAME=value lines for the DNS provider of SPAWNER_ACME_CHALLENGE=dns:PROVIDER\n' >"$state/edge.env"
   [ -e "$state/edge/dynamic/home.yml" ] || cp edge/dynamic/home.yml "$state/edge/dynamic/"
-  case $challenge in
-    http | tls) ;;
-    dns:?*) provider=${challenge#dns:} challenge=dns ;;
-    *) die "SPAWNER_ACME_CHALLENGE must be http, tls or dns:PROVIDER, not $challenge" ;;
-  esac
+  case $challenge in dns:*) provider=${challenge#dns:} challenge=dns ;; esac
   text=$(cat edge/traefik.yml "edge/acme-$challenge.yml")
   fill LOG_LEVEL INFO
   fill WEB :80
@@ -44,7 +52,6 @@ acme_server() {
   case $SPAWNER_ACME_CA_SERVER in
     staging) printf 'https://acme-staging-v02.api.letsencrypt.org/directory' ;;
     production) printf 'https://acme-v02.api.letsencrypt.org/directory' ;;
-    https://*) printf '%s' "$SPAWNER_ACME_CA_SERVER" ;;
-    *) die "SPAWNER_ACME_CA_SERVER must be staging, production or an https URL, not $SPAWNER_ACME_CA_SERVER" ;;
+    *) printf '%s' "$SPAWNER_ACME_CA_SERVER" ;;
   esac
 }

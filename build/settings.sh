@@ -41,6 +41,7 @@ load_settings() {
   setting SPAWNER_ACME_CHALLENGE http
   setting SPAWNER_COOKIE_FALLBACK_URL ''
   for name in SPAWNER_HTTP_PORT SPAWNER_HTTPS_PORT SPAWNER_API_PORT; do require_port "$name"; done
+  check_edge
   # Compose reads the project's name from its own variable.
   COMPOSE_PROJECT_NAME=$SPAWNER_PROJECT
   kept_names+=(COMPOSE_PROJECT_NAME)
