@@ -145,10 +145,7 @@ func (d drawing) routers() map[string]*dynamic.Router {
 			d.pair(drawn, name, r, dynamic.Router{EntryPoints: r.secure, TLS: d.tls(r)})
 		}
 		if r.redirect {
-			drawn[d.name(r.name)+redirectSuffix] = &dynamic.Router{
-				EntryPoints: []string{d.settings.Web}, Rule: r.rule.text, RuleSyntax: r.rule.syntax, Priority: r.priority,
-				Middlewares: []string{sharedRedirect}, Service: d.destination(),
-			}
+			drawn[d.name(r.name)+redirectSuffix] = d.redirect(r)
 		}
 	}
 	return drawn
@@ -159,15 +156,36 @@ func (d drawing) pair(drawn map[string]*dynamic.Router, name string, r router, s
 	served.Rule, served.RuleSyntax, served.Priority = r.rule.text, r.rule.syntax, r.priority
 	served.Observability = r.observability
 	served.Service = d.destination()
-	for _, middleware := range r.middlewares {
-		served.Middlewares = append(served.Middlewares, d.name(middleware))
-	}
+	served.Middlewares = d.names(r.middlewares)
 	drawn[name] = &served
 	if d.failsOver() {
 		bypass := served
 		bypass.Rule, bypass.Priority, bypass.Service = r.bypass, r.priority+1, d.name(appName)
 		drawn[name+bypassSuffix] = &bypass
 	}
+}
+
+// redirect draws the router that answers plain HTTP of a service with TLS. What
+// a trusted proxy before the edge received by TLS is not redirected: it goes on,
+// past all that guards the service.
+func (d drawing) redirect(r router) *dynamic.Router {
+	drawn := &dynamic.Router{
+		EntryPoints: []string{d.settings.Web}, Rule: r.rule.text, RuleSyntax: r.rule.syntax, Priority: r.priority,
+		Middlewares: append([]string{sharedRedirect}, d.names(r.middlewares)...), Service: d.name(appName),
+	}
+	if !d.awake() {
+		drawn.Service = wakeLeg(d.plan.service)
+	}
+	return drawn
+}
+
+// names returns middlewares as the document spells them.
+func (d drawing) names(locals []string) []string {
+	var names []string
+	for _, local := range locals {
+		names = append(names, d.name(local))
+	}
+	return names
 }
 
 func (d drawing) tls(r router) *dynamic.RouterTLSConfig {
@@ -266,11 +284,7 @@ func (d drawing) need(needed map[string]bool, name string) {
 func (d drawing) middleware(middleware *dynamic.Middleware) *dynamic.Middleware {
 	switch {
 	case middleware.Chain != nil:
-		links := make([]string, len(middleware.Chain.Middlewares))
-		for i, link := range middleware.Chain.Middlewares {
-			links[i] = d.name(link)
-		}
-		return &dynamic.Middleware{Chain: &dynamic.Chain{Middlewares: links}}
+		return &dynamic.Middleware{Chain: &dynamic.Chain{Middlewares: d.names(middleware.Chain.Middlewares)}}
 	case middleware.Errors != nil:
 		page := *middleware.Errors
 		page.Service = d.destination()

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"edgespawner/fleet"
 )
@@ -22,7 +21,7 @@ type Document struct {
 }
 
 // hashPlaceholder stands in a document for its own hash until that is known.
-var hashPlaceholder = strings.Repeat("0", hex.EncodedLen(sha256.Size))
+const hashPlaceholder = sharedPrefix + "hash"
 
 // Render makes the document of a snapshot. The same arguments make the same
 // bytes. It is safe for concurrent use, and cheap for what did not change since
@@ -84,20 +83,23 @@ func assemble(parts []fragment, shared sharedParts) []byte {
 	out := bytes.NewBuffer(make([]byte, 0, size))
 	out.WriteString(`{"http":{`)
 	for _, section := range sections {
-		fmt.Fprintf(out, "%q:{", section.name)
 		first := true
 		for _, part := range parts {
 			members := section.of(part)
 			if len(members) == 0 {
 				continue
 			}
-			if !first {
+			if first {
+				fmt.Fprintf(out, "%q:{", section.name)
+			} else {
 				out.WriteByte(',')
 			}
 			first = false
 			out.Write(members)
 		}
-		out.WriteString("},")
+		if !first {
+			out.WriteString("},")
+		}
 	}
 	out.WriteString(`"serversTransports":`)
 	out.Write(shared.transports)

@@ -146,6 +146,10 @@ func (p *planner) balancerMiddlewares() []string {
 func (p *planner) finish(r router) {
 	if p.plan.failover {
 		r.bypass = bypassRule(r.rule)
+		if r.name == routeName { // the rule is our own, and so is what it becomes
+			p.plan.routers = append(p.plan.routers, r)
+			return
+		}
 		if _, err := parseRule(r.bypass, r.rule.syntax); err != nil {
 			p.add(p.set.field(routerLabels+r.name+".rule"), "cannot stand inside a larger rule: %s", err)
 			return

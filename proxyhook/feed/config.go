@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"regexp"
 	"strings"
@@ -57,8 +58,9 @@ type Config struct {
 	Applied func(edge string, took time.Duration) // from a change to its proof on all entry points
 	Log     *slog.Logger
 
-	// Render replaces proxyhook.Render in tests.
+	// Render and dial replace proxyhook.Render and the network in tests.
 	Render func(proxyhook.Settings, *fleet.Snapshot, proxyhook.View) (*proxyhook.Document, error)
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // edgeName is what an edge may be called.

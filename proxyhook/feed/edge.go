@@ -40,6 +40,9 @@ type edge struct {
 	trial     *trial
 	convicted map[string]conviction
 	hopeless  bool // refused everything; said once
+	steps     int  // of all trials
+
+	unrendered string // why its document could not be made; said once
 }
 
 // connection is one keep-alive connection of an edge. It is guarded by Feed.mu.

@@ -79,7 +79,9 @@ func (f *Feed) installLocked(e *edge, document *proxyhook.Document, made job) {
 		close(e.fresh)
 		e.fresh = make(chan struct{})
 	}
-	f.ledger.offered(made, o)
+	if made.view.ACME {
+		f.ledger.offered(made.trying, o)
+	}
 	f.appliedLocked(e)
 	f.progressLocked()
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -34,6 +33,7 @@ type point struct {
 	nudge   chan struct{}
 	done    chan struct{} // closed when the edge is forgotten
 	running bool
+	askedAt time.Time
 }
 
 func (f *Feed) newPoint(name string) *point {
@@ -42,7 +42,7 @@ func (f *Feed) newPoint(name string) *point {
 	}
 	// One connection is kept open, so that a proof costs no handshake.
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: time.Second}).DialContext,
+		DialContext:         f.config.dial,
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     2 * time.Minute,
 		DisableCompression:  true,
@@ -155,7 +155,7 @@ func (f *Feed) proveOnce(ctx context.Context, e *edge, p *point) time.Duration {
 	f.judgeLocked(e, p, found, now)
 	pause, due = f.dueLocked(e, p, now)
 	if due {
-		return f.stepLocked(e, p, found, now)
+		return f.stepLocked(e, found, now)
 	}
 	return pause
 }
@@ -178,19 +178,19 @@ func (f *Feed) dueLocked(e *edge, p *point, now time.Time) (pause time.Duration,
 		pause = idleProbe - now.Sub(p.askedAt)
 		return pause, pause <= 0
 	default:
-		// It never takes less than half of what it usually takes.
-		pause = e.pace/2 - now.Sub(target.servedAt)
+		// It hardly ever takes less than a third of what it usually takes.
+		pause = e.pace/3 - now.Sub(target.servedAt)
 		return pause, pause <= 0
 	}
 }
 
 // stepLocked returns the pause between two probes: an eighth of the time that has passed.
-func (f *Feed) stepLocked(_ *edge, p *point, found answer, now time.Time) time.Duration {
+func (f *Feed) stepLocked(e *edge, found answer, now time.Time) time.Duration {
 	least := time.Millisecond
 	if f.waiting == 0 || found.status == 0 {
 		least = calmStep
 	}
-	return min(max(now.Sub(p.since)/8, least), slowestStep)
+	return min(max(now.Sub(e.lastServed().servedAt)/8, least), slowestStep)
 }
 
 // assumeLocked takes what was received for applied where no proof can be had.
@@ -213,11 +213,14 @@ func grace(o *offer) time.Duration {
 
 // judgeLocked draws the conclusions from an answer.
 func (f *Feed) judgeLocked(e *edge, p *point, found answer, now time.Time) {
+	target := e.lastServed()
 	if found.hash != "" {
-		p.proved, p.vain = true, ""
+		p.proved = true
+		if target != nil && found.hash == target.hash {
+			p.vain = ""
+		}
 		f.provedLocked(e, p, found.hash)
 	}
-	target := e.lastServed()
 	if target == nil || p.applied == target || p.vain != "" || target.receivedAt.IsZero() {
 		return
 	}
