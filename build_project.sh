@@ -42,7 +42,7 @@ usage: ./build_project.sh [COMMAND]
   lab [ARGS]        break real engines on this machine, and see
   compose ARGS      docker compose with the settings of this installation
   binaries          build bin/ only
-  tool NAME         build a tool into the cache: traefik, pebble, pebble-challtestsrv, lint
+  tool NAME         build a tool into the cache: traefik, pebble, pebble-challtestsrv, lint, unused
   help              this
 
 Settings, kept in .spawner/compose.env from one run to the next:
@@ -69,7 +69,7 @@ case $command in
   bench) run_bench "$@" ;;
   lab) run_lab "$@" ;;
   compose) require_docker; require_compose; load_settings; compose "$@" ;;
-  tool) require_go; build_tool "${1:?which tool? traefik, pebble, pebble-challtestsrv or lint}" ;;
+  tool) require_go; build_tool "${1:?which tool? traefik, pebble, pebble-challtestsrv, lint or unused}" ;;
   help | -h | --help) usage ;;
   *) usage >&2; die "unknown command: $command" ;;
 esac

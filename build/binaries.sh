@@ -27,7 +27,9 @@ build_tool() {
     pebble-challtestsrv) tool pebble-challtestsrv third_party/pebble github.com/letsencrypt/pebble/v2/cmd/pebble-challtestsrv 'the name server of the tests' ;;
     lint) lint_program=lint-$(cat build/lint/*.go build/lint/go.* | sha256sum | cut -c1-12)
       tool "$lint_program" build/lint . 'the linters' ;;
-    *) die "there is no tool $1: traefik, pebble, pebble-challtestsrv or lint" ;;
+    unused) unused_program=unused-$(sha256sum <build/lint/go.sum | cut -c1-12)
+      tool "$unused_program" build/lint honnef.co/go/tools/cmd/staticcheck 'the finder of unused code' ;;
+    *) die "there is no tool $1: traefik, pebble, pebble-challtestsrv, lint or unused" ;;
   esac
 }
 

@@ -38,7 +38,6 @@ type options struct {
 	flags    []string
 	env      []string
 	acme     string
-	dir      string
 	fleetID  string
 	unserved bool
 }
