@@ -346,6 +346,7 @@ func (o *rollout) commit() error {
 	if err := o.engine.services.Save(ctx, desired); err != nil {
 		return fmt.Errorf("cannot store the revision in service: %w", err)
 	}
+	o.engine.accepted.set(o.print.spec)
 	return o.actor.call(o.engine.life, func() {
 		a := o.actor
 		a.desired, a.print, a.newest = desired, o.print, o.print.spec
@@ -359,8 +360,12 @@ func (o *rollout) commit() error {
 
 // finish removes what was replaced, and lets a service that slept sleep again.
 func (o *rollout) finish() error {
-	if err := o.confirm(o.run.ctx, ""); err != nil {
+	edges := 0
+	if err := o.confirmCounting(o.run.ctx, "", &edges); err != nil {
 		return err
+	}
+	if edges == 0 && o.print.port != 0 {
+		o.run.warn("no edge is connected: nobody can reach it yet")
 	}
 	var old []*replica
 	err := o.actor.call(o.engine.life, func() {

@@ -205,6 +205,12 @@ func (a *actor) becameReady() {
 
 // confirm waits until the edges have what was published last.
 func (o *rollout) confirm(ctx context.Context, name string) error {
+	var edges int
+	return o.confirmCounting(ctx, name, &edges)
+}
+
+// confirmCounting is confirm, and says how many edges there are.
+func (o *rollout) confirmCounting(ctx context.Context, name string, edges *int) error {
 	return o.run.stepWith(ctx, "confirm", name, func(ctx context.Context) (string, error) {
 		var version uint64
 		if err := o.actor.call(ctx, func() { version = o.actor.version }); err != nil {
@@ -214,6 +220,7 @@ func (o *rollout) confirm(ctx context.Context, name string) error {
 		if err != nil {
 			return "", fmt.Errorf("the edges did not take the route: %w", err)
 		}
+		*edges = c.Edges
 		return confirmed(c), nil
 	})
 }

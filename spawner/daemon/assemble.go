@@ -1,0 +1,296 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"edgespawner/fleet"
+	"edgespawner/probes"
+	"edgespawner/proxyhook"
+	"edgespawner/proxyhook/activity"
+	"edgespawner/proxyhook/feed"
+	"edgespawner/spawner/access"
+	"edgespawner/spawner/api"
+	"edgespawner/spawner/direct"
+	"edgespawner/spawner/docker"
+	"edgespawner/spawner/engine"
+	"edgespawner/spawner/fallback"
+	"edgespawner/spawner/sqlite"
+)
+
+// spawner is every part of one, wired together.
+type spawner struct {
+	config   Config
+	log      *slog.Logger
+	store    *sqlite.Store
+	secrets  secrets
+	pool     *docker.Pool
+	nodes    *nodes
+	lease    *lease
+	feed     *feed.Feed
+	activity *activity.Reader
+	prober   *probes.Prober
+	engine   *engine.Engine
+	access   *access.Authority
+	fallback *fallback.Router
+	api      *api.API
+	metrics  *metrics
+	ending   atomic.Bool // the spawner is being shut down
+}
+
+// assemble opens the store and knows the node; nothing runs yet.
+func assemble(ctx context.Context, config Config, log *slog.Logger) (s *spawner, err error) {
+	if err := ensureStateDir(config.StateDir); err != nil {
+		return nil, err
+	}
+	store, err := sqlite.Open(ctx, databaseFile(config.StateDir), log)
+	if err != nil {
+		return nil, err
+	}
+	s = &spawner{config: config, log: log, store: store}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	if s.secrets, err = loadSecrets(ctx, store.Settings(), config.Fleet); err != nil {
+		return nil, err
+	}
+	s.pool = docker.New(s.secrets.fleet, log)
+	var dial []docker.DialOption
+	if files, ok := docker.TLSFromEnvironment(os.Getenv); ok {
+		dial = append(dial, docker.WithTLS(files))
+	}
+	if err := s.pool.Add(fleet.Node{Name: config.NodeName, Endpoint: config.DockerHost}, dial...); err != nil {
+		return nil, err
+	}
+	s.nodes = &nodes{pool: s.pool, names: []string{config.NodeName}}
+	s.lease = &lease{pool: s.pool, node: config.NodeName, owner: s.secrets.installation, log: log}
+	return s, nil
+}
+
+// prepare makes the parts that need the lease: from here on this process speaks for the fleet.
+func (s *spawner) prepare(ctx context.Context) error {
+	s.metrics = newMetrics()
+	settings := s.edgeSettings()
+	if err := s.makeFeed(ctx, settings); err != nil {
+		return err
+	}
+	s.activity = activity.New(activity.Config{Edges: s.metricsPages, Log: s.log})
+	s.prober = probes.New(probes.Config{
+		Execer: s.pool.Shell(), Log: s.log,
+		Report: func(change probes.Change) { s.engine.ReportHealth(change) },
+	})
+	s.engine = engine.New(s.engineConfig(), engine.Ports{
+		Containers: s.pool.Containers(), Freezer: s.pool.Freezer(), Images: s.pool.Images(), Networks: s.pool.Networks(),
+		Watcher: s.pool.Watcher(), Shell: s.pool.Shell(),
+		Services: s.store.Services(), Revisions: s.store.Services(), Addresses: s.store.Addresses(),
+		Jobs: s.store.Jobs(), Events: s.store.Events(), Nodes: s.nodes,
+		Router: &router{Feed: s.feed, settings: settings}, Traffic: s.activity, Prober: s.prober,
+	}, s.log)
+	var err error
+	s.fallback, err = fallback.New(fallback.Config{
+		Waker: s.waker(), Matcher: fallback.MatcherFunc(s.match),
+		EdgeSecret: fleet.Secret(s.secrets.edge), MaxHeld: s.config.MaxHeld,
+		CookieFallbackURL: s.config.Direct.CookieFallbackURL, RedirectToRoot: s.config.Direct.CookieRouting,
+		Events: s.engine.Record, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.makeAccess(ctx); err != nil {
+		return err
+	}
+	s.metrics.watch(s)
+	s.makeAPI()
+	return nil
+}
+
+func (s *spawner) edgeSettings() proxyhook.Settings {
+	return proxyhook.Settings{
+		FallbackURL: s.config.FallbackURL, EdgeSecret: s.secrets.edge,
+		Web: s.config.Web(), WebSecure: s.config.WebSecure(),
+		CatchAll: s.config.EdgeCatchAll, DefaultCertificate: s.config.EdgeDefaultCertificate,
+		CertificatePEM: s.secrets.certificate, KeyPEM: s.secrets.key,
+		CertResolver: s.config.CertResolver, HTTPSPort: s.config.HTTPSPort,
+		AllowForwardAuth: s.config.AllowForwardAuth, ProbeHost: s.secrets.probeHost, CookieKey: s.config.Direct.CookieKey,
+	}
+}
+
+func (s *spawner) makeFeed(ctx context.Context, settings proxyhook.Settings) error {
+	edges := make([]feed.EdgeAddress, len(s.config.Edges))
+	for i, e := range s.config.Edges {
+		edges[i] = feed.EdgeAddress{Name: e.Name, Web: e.Web, WebSecure: e.WebSecure, Metrics: e.Metrics}
+	}
+	known := &knownEdges{settings: s.store.Settings(), log: s.log}
+	expected, err := known.load(ctx)
+	if err != nil {
+		return err
+	}
+	s.feed = feed.New(feed.Config{
+		Settings: settings, Edges: edges, Known: s.labelledEdges, Expected: expected, ACMEEdge: s.config.ACMEEdge,
+		Seen: known.add, Gone: known.remove,
+		Events:  func(e fleet.Event) { s.engine.Record(e) },
+		Refused: s.metrics.refused, Applied: s.metrics.applied,
+		Log: s.log,
+	})
+	return nil
+}
+
+func (s *spawner) engineConfig() engine.Config {
+	return engine.Config{
+		FleetID: s.secrets.fleet, Network: s.config.Network, Subnet: s.config.Subnet,
+		SandboxImage: s.config.SandboxImage, SandboxRootFS: s.sandboxRootFS,
+		MaxStarts: s.config.MaxStarts, Workers: s.config.WorkerCount, QueueSize: s.config.QueueSize,
+		Checks: probes.Defaults{
+			Label: fleet.HealthCheck{
+				Interval: fleet.Duration(s.config.Direct.CheckInterval), Retries: s.config.Direct.CheckRetries,
+				OKStatus: []int{s.config.Direct.ProbeOKStatus},
+			},
+			Settle: fleet.Duration(s.config.Direct.RedirectTimeout),
+		},
+		Settled: s.feed.Settled,
+	}
+}
+
+func (s *spawner) makeAccess(ctx context.Context) error {
+	var static []access.StaticToken
+	if s.config.EdgeToken != "" {
+		static = append(static, access.StaticToken{Name: "edge", Token: s.config.EdgeToken, Scope: fleet.ScopeEdge})
+	}
+	var err error
+	s.access, err = access.New(access.Config{
+		Tokens: s.store.Tokens(), Static: static, PasswordFile: s.config.PasswordFile,
+		SessionKey: s.secrets.session, Events: s.engine.Record, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.config.StateDir, "admin-token")
+	created, err := s.access.EnsureAdminToken(ctx, path)
+	if created {
+		s.log.Info("Made the admin token", "file", path)
+	}
+	return err
+}
+
+func (s *spawner) makeAPI() {
+	s.api = api.New(api.Config{
+		Deployer: s.engine, Verbs: s.engine, Questions: s.questions(), Jobs: s.engine, Records: s.engine,
+		Edges: s.feed, Tokens: access.KeepAdmin(s.store.Tokens()), Authority: s.access,
+		Feed: s.feed, Metrics: s.metrics.handler(),
+		Direct: direct.New(direct.Config{
+			Engine: s.engine, Authority: s.access, Logins: s.access, Open: s.config.DirectAPIAuth == "off",
+			PathRouting: s.config.Direct.PathRouting, ContainerPrefix: s.config.Direct.ContainerPrefix,
+			CookieKey: s.config.Direct.CookieKey, MaxWait: fleet.Duration(s.config.Direct.ProbeTimeout), Log: s.log,
+		}),
+		Log: s.log,
+	})
+}
+
+// sandboxRootFS opens the root file system of the sandbox's image: its program alone.
+func (s *spawner) sandboxRootFS() (io.ReadCloser, error) {
+	path := s.config.SandboxBinary
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("cannot find this program: %w", err)
+		}
+		path = filepath.Join(filepath.Dir(self), "sandbox")
+	}
+	return rootFS(path, "sandbox")
+}
+
+// secrets are what one installation makes for itself, once.
+type secrets struct {
+	fleet        string // the installation's id on all that it owns
+	installation string // who holds a lease
+	edge         string // proves to the fallback router that a request came through an edge
+	probeHost    string
+	certificate  string
+	key          string
+	session      []byte
+}
+
+// settings is where they are kept.
+type settings interface {
+	Get(ctx context.Context, key string) (value string, set bool, err error)
+	Set(ctx context.Context, key, value string) error
+}
+
+func loadSecrets(ctx context.Context, store settings, adopted string) (secrets, error) {
+	var s secrets
+	stored, known, err := store.Get(ctx, "fleet")
+	switch {
+	case err != nil:
+		return s, err
+	case known && adopted != "" && stored != adopted:
+		return s, fleet.InvalidField("--fleet", "is %q, but this state directory belongs to fleet %q", adopted, stored)
+	case !known && adopted != "":
+		if err := store.Set(ctx, "fleet", adopted); err != nil {
+			return s, err
+		}
+	}
+	random := func(n int) func() (string, error) {
+		return func() (string, error) {
+			buffer := make([]byte, n)
+			rand.Read(buffer) // never fails, by its documentation
+			return hex.EncodeToString(buffer), nil
+		}
+	}
+	var pair certificatePair
+	var encoded, session string
+	errs := []error{
+		once(ctx, store, "fleet", &s.fleet, random(4)),
+		once(ctx, store, "installation", &s.installation, random(8)),
+		once(ctx, store, "edge-secret", &s.edge, random(32)),
+		once(ctx, store, "probe-host", &s.probeHost, func() (string, error) {
+			name, err := random(16)()
+			return name + ".spawner.invalid", err
+		}),
+		once(ctx, store, "session-key", &session, random(32)),
+		once(ctx, store, "default-certificate", &encoded, newCertificatePair),
+	}
+	if err := errors.Join(errs...); err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(encoded), &pair); err != nil {
+		return s, fmt.Errorf("cannot read the stored default certificate: %w", err)
+	}
+	s.certificate, s.key, s.session = pair.Certificate, pair.Key, []byte(session)
+	return s, nil
+}
+
+type certificatePair struct{ Certificate, Key string }
+
+func newCertificatePair() (string, error) {
+	var pair certificatePair
+	var err error
+	if pair.Certificate, pair.Key, err = feed.NewDefaultCertificate(); err != nil {
+		return "", err
+	}
+	data, err := json.Marshal(pair)
+	return string(data), err
+}
+
+// once reads a setting, and makes it the first time.
+func once(ctx context.Context, store settings, key string, value *string, create func() (string, error)) error {
+	stored, known, err := store.Get(ctx, key)
+	if err != nil || known {
+		*value = stored
+		return err
+	}
+	if *value, err = create(); err != nil {
+		return fmt.Errorf("cannot make the setting %s: %w", key, err)
+	}
+	return store.Set(ctx, key, *value)
+}

@@ -1,0 +1,29 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"edgespawner/spawner/sqlite"
+)
+
+// Backup copies the database of a state directory to path, which must not be
+// there yet. The spawner may run meanwhile.
+func Backup(ctx context.Context, stateDir, path string) (err error) {
+	store, err := sqlite.Open(ctx, databaseFile(stateDir), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return store.Backup(ctx, path)
+}
+
+// Restore puts a backup in the place of a state directory's database, which is
+// kept beside it. The spawner must not run.
+func Restore(ctx context.Context, stateDir, path string) error {
+	if err := ensureStateDir(stateDir); err != nil {
+		return err
+	}
+	return sqlite.Restore(ctx, path, databaseFile(stateDir))
+}
