@@ -31,11 +31,12 @@ const (
 // Edge is a Traefik instance as the API shows it.
 type Edge struct {
 	Name        string    `json:"name"`
-	State       string    `json:"state"` // connected, lost
+	State       string    `json:"state"` // connected, lost, expected (has not polled since the spawner started)
 	Connections int       `json:"connections"`
-	Received    uint64    `json:"received"`  // newest version polled past
-	Confirmed   uint64    `json:"confirmed"` // newest version proved to be applied on every entry point
-	Refused     string    `json:"refused,omitempty"`
+	Received    uint64    `json:"received"`          // newest version polled past
+	Confirmed   uint64    `json:"confirmed"`         // newest version proved to be applied on every entry point
+	Refused     string    `json:"refused,omitempty"` // services whose routes it refused
+	Note        string    `json:"note,omitempty"`    // why Confirmed is less than a proof
 	URL         string    `json:"url,omitempty"`
 	SeenAt      time.Time `json:"seen_at"`
 }
