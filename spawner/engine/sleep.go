@@ -14,7 +14,7 @@ const (
 	drainLimit    = 30 * time.Second // for requests in flight to end; then the sleep is called off
 	drainPause    = 250 * time.Millisecond
 	connsTimeout  = 5 * time.Second
-	idleAgainUsed = 30 * time.Second // when connections kept an idle service awake
+	idleAgainUsed = 10 * time.Second // from a look that found connections to the next
 )
 
 // fallAsleep begins a sleep: true when it is under way or done. Cause is for the event.
@@ -160,40 +160,60 @@ func (a *actor) evidence() evidence {
 func (a *actor) lookCloser() {
 	if a.job != nil || a.engine.tooEarlyToSleep() {
 		a.idleWhy = "a job runs, or the spawner has just started and waits for its edges"
-		a.idleTimer = time.AfterFunc(idleAgainUsed/6, func() { a.post(a.scheduleIdle) })
+		a.idleTimer = time.AfterFunc(idleAgainUsed, func() { a.post(a.scheduleIdle) })
 		return
 	}
 	replicas := append([]*replica(nil), a.replicas...)
-	go func() {
-		reason := a.engine.useSeen(a, replicas)
-		a.post(func() { a.sleepUnlessUsed(reason) })
-	}()
+	a.engine.group.Go(func() {
+		seen := a.engine.useSeen(replicas)
+		a.post(func() { a.sleepUnlessUsed(seen) })
+	})
 }
 
-func (e *Engine) useSeen(a *actor, replicas []*replica) string {
+// use that a closer look found, and when to look again; none = the zero value.
+type seenUse struct {
+	reason string
+	again  time.Duration
+}
+
+func (e *Engine) useSeen(replicas []*replica) seenUse {
 	ctx, cancel := e.background(callTimeout)
 	defer cancel()
 	if err := e.traffic.Refresh(ctx); err != nil {
-		return fmt.Sprintf("an edge's counters cannot be read: %s", err)
+		return seenUse{fmt.Sprintf("an edge's counters cannot be read: %s", err), idleAgainUsed}
 	}
 	for _, r := range replicas {
 		used, err := e.connections(ctx, r)
 		if err != nil {
-			return fmt.Sprintf("cannot see whether %s is in use: %s", r.name(), err)
+			return seenUse{fmt.Sprintf("cannot see whether %s is in use: %s", r.name(), err), idleAgainUsed}
 		}
 		if len(used) > 0 {
-			return fmt.Sprintf("%d connections to %s are open, one from %s for which nothing came in for %s",
-				len(used), r.name(), used[0].Remote.Addr(), used[0].LastRecv.Std().Round(time.Second))
+			quiet := used[0].LastRecv.Std()
+			for _, c := range used {
+				quiet = min(quiet, c.LastRecv.Std())
+			}
+			reason := fmt.Sprintf("%d connections to %s are open, one from %s; the last byte came in %s ago",
+				len(used), r.name(), used[0].Remote.Addr(), quiet.Round(time.Second))
+			// A connection that the edge only keeps for the next request is gone when its idle time is over.
+			return seenUse{reason, lookAgain(quiet)}
 		}
 	}
-	return ""
+	return seenUse{}
 }
 
-func (a *actor) sleepUnlessUsed(reason string) {
+// lookAgain says when to look again at connections over which nothing came in for quiet.
+func lookAgain(quiet time.Duration) time.Duration {
+	if quiet < edgeIdleTimeout {
+		return edgeIdleTimeout - quiet + time.Second
+	}
+	return idleAgainUsed
+}
+
+func (a *actor) sleepUnlessUsed(seen seenUse) {
 	if a.power != powerAwake || a.print == nil {
 		return
 	}
-	if reason == "" {
+	if seen.reason == "" {
 		if v := a.evidence().judge(time.Now()); !v.idle { // it was used while we looked
 			a.scheduleIdle()
 			return
@@ -201,8 +221,8 @@ func (a *actor) sleepUnlessUsed(reason string) {
 		if err := a.fallAsleep(a.print.spec.Sleep.Mode, fmt.Sprintf("idle for %s", a.print.spec.Sleep.After)); err == nil {
 			return
 		}
-		reason = "it cannot sleep now"
+		seen = seenUse{"it cannot sleep now", idleAgainUsed}
 	}
-	a.idleWhy = reason
-	a.idleTimer = time.AfterFunc(idleAgainUsed, func() { a.post(a.scheduleIdle) })
+	a.idleWhy = seen.reason
+	a.idleTimer = time.AfterFunc(seen.again, func() { a.post(a.scheduleIdle) })
 }
