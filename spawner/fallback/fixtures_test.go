@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,3 +232,11 @@ func closedAddress(t *testing.T) string {
 	}
 	return address
 }
+
+// swappingEngine is an engine whose snapshot changes while requests read it.
+type swappingEngine struct {
+	*engine
+	current atomic.Pointer[fleet.Snapshot]
+}
+
+func (s *swappingEngine) Snapshot() *fleet.Snapshot { return s.current.Load() }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -95,9 +94,9 @@ func (r *Router) judge(req *http.Request, v visit, try *attempt, answered bool) 
 		r.counters.redials.Add(1)
 	case !brokeOff(try.last):
 		return false, fleet.Errorf(fleet.BadGateway, "service %s did not answer as expected", v.name)
-	case !isIdempotent(req):
+	case !isIdempotent(req) || !try.body.repeatable():
 		return false, errMayHaveRun(v.name)
-	case try.repeated || !try.body.repeatable():
+	case try.repeated:
 		return false, fleet.Errorf(fleet.BadGateway, "service %s broke off before it answered", v.name)
 	default:
 		try.repeated = true
@@ -124,7 +123,7 @@ func rewrite(p *httputil.ProxyRequest, trusted bool) {
 	out.Host = in.Host
 	out.Trailer = in.Trailer // filled in while the body is read, which a copy would miss
 	for name := range out.Header {
-		if strings.HasPrefix(hyphenated(name), headerOurs) {
+		if isOurs(name) {
 			delete(out.Header, name)
 		}
 	}
@@ -135,29 +134,11 @@ func rewrite(p *httputil.ProxyRequest, trusted bool) {
 			}
 		}
 	} else {
-		for name := range out.Header {
-			if isForwarding(name) {
-				delete(out.Header, name)
-			}
-		}
 		p.SetXForwarded()
 	}
 	if isWebSocket(out.Header) {
 		spellWebSocket(out.Header)
 	}
-}
-
-// isForwarding says whether a header claims where a request comes from, which
-// only an edge is believed.
-func isForwarding(name string) bool {
-	name = hyphenated(name)
-	return strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" || name == "X-Replaced-Path" || name == "Forwarded"
-}
-
-// hyphenated returns a header's name as the apps see it that take an
-// underscore for a hyphen.
-func hyphenated(name string) string {
-	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
 // spellWebSocket spells the headers of a handshake as RFC 6455 does, for the

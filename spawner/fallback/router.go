@@ -129,7 +129,11 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		r.log.Debug("Full duplex refused", "error", err)
 	}
-	v, err := r.visit(req)
+	trusted := r.fromEdge(req)
+	if !trusted {
+		req = withoutClaims(req)
+	}
+	v, err := r.visit(req, trusted)
 	switch {
 	case err != nil:
 	case v.probe:

@@ -49,8 +49,6 @@ func newTransport() *http.Transport {
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // what the client accepts is its own affair
-		ReadBufferSize:        32 << 10,
-		WriteBufferSize:       32 << 10,
 		// The address is the replica's own, inside the fleet's network; no
 		// certificate could name it.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above

@@ -48,8 +48,8 @@ type visit struct {
 
 // visit finds out which service a request is for. The error is NotFound when
 // there is none.
-func (r *Router) visit(req *http.Request) (visit, error) {
-	v := visit{arrived: time.Now(), trusted: r.fromEdge(req)}
+func (r *Router) visit(req *http.Request, trusted bool) (visit, error) {
+	v := visit{arrived: time.Now(), trusted: trusted}
 	leg, name := Leg(req.Header.Get(HeaderLeg)), req.Header.Get(HeaderService)
 	switch {
 	case req.Method == http.MethodConnect:
@@ -126,6 +126,34 @@ func (r *Router) fromEdge(req *http.Request) bool {
 	}
 	got := sha256.Sum256([]byte(values[0]))
 	return subtle.ConstantTimeCompare(got[:], r.secret[:]) == 1
+}
+
+// withoutClaims returns the request of a client that is not an edge without
+// the headers by which only an edge is believed.
+func withoutClaims(req *http.Request) *http.Request {
+	own := req.WithContext(req.Context())
+	own.Header = req.Header.Clone()
+	for name := range req.Header {
+		if isOurs(name) || isForwarding(name) {
+			delete(own.Header, name)
+		}
+	}
+	return own
+}
+
+// isOurs says whether a header is one of those between edges and this router.
+func isOurs(name string) bool { return strings.HasPrefix(hyphenated(name), headerOurs) }
+
+// isForwarding says whether a header claims where a request comes from.
+func isForwarding(name string) bool {
+	name = hyphenated(name)
+	return strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" || name == "X-Replaced-Path" || name == "Forwarded"
+}
+
+// hyphenated returns a header's name as the apps see it that take an
+// underscore for a hyphen.
+func hyphenated(name string) string {
+	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
 // answerProbe echoes the hash of its document to an edge's probe.
