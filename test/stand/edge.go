@@ -78,7 +78,7 @@ func (e *Edge) flag() string {
 	return e.Name + "=" + e.URL + "," + e.TLSURL + ",metrics+" + e.MetricsURL
 }
 
-// WaitFed waits until the edge has confirmed a document.
+// WaitFed waits until the edge is connected and has confirmed what it received.
 func (e *Edge) WaitFed() {
 	e.t.Helper()
 	Eventually(e.t, readyTime, e.Name+" is fed", func() error {
@@ -89,8 +89,8 @@ func (e *Edge) WaitFed() {
 		if err != nil {
 			return err
 		}
-		if edge.Confirmed == 0 || edge.Confirmed < edge.Received {
-			return fmt.Errorf("it has confirmed version %d of %d", edge.Confirmed, edge.Received)
+		if edge.State != "connected" || edge.Confirmed < edge.Received {
+			return fmt.Errorf("it is %s and has confirmed version %d of %d", edge.State, edge.Confirmed, edge.Received)
 		}
 		return nil
 	})
