@@ -84,7 +84,7 @@ func TestAwaitSeesARealPortOpen(t *testing.T) {
 	ready := make(chan error, 1)
 	opened := make(chan time.Time, 1)
 	time.AfterFunc(60*time.Millisecond, func() {
-		listener, err := net.Listen("tcp", target.address(target.Port))
+		listener, err := net.Listen("tcp", target.address(target.Port).String())
 		if err != nil {
 			opened <- time.Now()
 			return // the port was taken by another test's listener: it is open all the same

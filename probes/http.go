@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -93,7 +94,7 @@ func plainHTTP(ctx context.Context, shown string, err error) error {
 // probeTransport returns a transport for one request, which dials address
 // whatever the URL says, follows nothing, and takes any certificate: the
 // address is the replica's own, and a probe hands over no secret but its headers.
-func probeTransport(address string, connect time.Duration) *http.Transport {
+func probeTransport(address netip.AddrPort, connect time.Duration) *http.Transport {
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dial(ctx, address, connect)

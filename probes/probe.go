@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -68,9 +69,15 @@ func (e *errConnect) Error() string { return e.reason.Error() }
 func (e *errConnect) Unwrap() error { return e.reason }
 
 // dial connects to an address within limit.
-func dial(ctx context.Context, address string, limit time.Duration) (net.Conn, error) {
+func dial(ctx context.Context, address netip.AddrPort, limit time.Duration) (net.Conn, error) {
+	if !address.IsValid() {
+		return nil, &errConnect{errors.New("the replica has no address")}
+	}
+	if address.Port() == 0 {
+		return nil, &errConnect{errors.New("the service has no port to connect to")}
+	}
 	dialer := net.Dialer{Timeout: limit, KeepAlive: -1}
-	conn, err := dialer.DialContext(ctx, "tcp", address)
+	conn, err := dialer.DialContext(ctx, "tcp", address.String())
 	if err != nil {
 		return nil, &errConnect{fmt.Errorf("cannot connect to %s: %w", address, plainDial(err))}
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -185,6 +186,18 @@ func TestTCPProbeDialsItsPortElseTheService(t *testing.T) {
 	err := p.Probe(t.Context(), open, fleet.HealthCheck{Type: fleet.CheckTCP, Port: closed.Port})
 	if err == nil || !strings.HasSuffix(err.Error(), "connection refused") {
 		t.Errorf("got %v, want connection refused", err)
+	}
+}
+
+func TestAReplicaWithoutAddressOrPortIsSaidToHaveNone(t *testing.T) {
+	p := New(Config{})
+	for want, target := range map[string]Target{
+		"the replica has no address":            {Port: 80},
+		"the service has no port to connect to": {Addr: netip.MustParseAddr("127.0.0.1")},
+	} {
+		if err := p.Probe(t.Context(), target, fleet.HealthCheck{Type: fleet.CheckTCP}); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 

@@ -3,9 +3,7 @@ package probes
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 
 	"edgespawner/fleet"
@@ -30,8 +28,8 @@ type Target struct {
 }
 
 // address joins the replica's address with a port.
-func (t Target) address(port int) string {
-	return net.JoinHostPort(t.Addr.String(), strconv.Itoa(port))
+func (t Target) address(port int) netip.AddrPort {
+	return netip.AddrPortFrom(t.Addr, uint16(port)) //nolint:gosec // ports are validated with the spec
 }
 
 // Config is what a Prober is made of.

@@ -176,6 +176,9 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request, v visit) error 
 		if err != nil {
 			return whyNot(ctx, v, err, try.last)
 		}
+		if endpoint.Addr.Port() == 0 {
+			return fleet.Errorf(fleet.BadGateway, "service %s has no port that requests could go to", v.name)
+		}
 		if v.answer == fleet.AnswerRedirect && r.confirmed(ctx, v.name) {
 			return r.redirect(w, req, v)
 		}

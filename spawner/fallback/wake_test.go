@@ -154,6 +154,13 @@ func TestAnAppThatNeverTakesTheRequestIsATimeout(t *testing.T) {
 	}
 }
 
+func TestAServiceWithoutAPortIsSaidToHaveNone(t *testing.T) {
+	w := answer(newRouter(t, fleetOf(service("app", nil)).readyAt("127.0.0.1:0"), nil), get("http://app.test/"))
+	if w.Code != 502 || !strings.Contains(w.Body.String(), "has no port") {
+		t.Errorf("got %d %q", w.Code, w.Body)
+	}
+}
+
 func TestADialThatFailsIsRepeatedWithTheSameBody(t *testing.T) {
 	for _, size := range []int{0, 5, mostEarly, mostEarly + 1, 1 << 20} {
 		for _, chunked := range []bool{false, true} {
