@@ -194,7 +194,7 @@ func TestAnEdgeThatCannotBeProbedBlocksNobodyForLong(t *testing.T) {
 		if note := s.feed.Edges()[0].Note; !strings.Contains(note, "does not answer") {
 			t.Errorf("the note is %q", note)
 		}
-		edge.start()
+		edge.listen()
 		time.Sleep(10 * time.Second)
 		if note := s.feed.Edges()[0].Note; note != "" {
 			t.Errorf("it answers again, and the note is still %q", note)
@@ -208,9 +208,10 @@ func TestAnEdgeThatCannotBeProbedBlocksNobodyForLong(t *testing.T) {
 func TestNobodyWaitsForAConfirmationForEver(t *testing.T) {
 	play(t, func(t *testing.T) {
 		s := open(t, Config{})
+		s.put("blog", "blog", 1)
 		(&traefik{stage: s, name: "main", pause: 19 * time.Second}).start()
 		time.Sleep(time.Second)
-		version := s.put("blog", "blog", 1)
+		version := s.put("blog", "blog", 2)
 		begun := time.Now()
 		_, err := s.feed.Confirmed(t.Context(), version)
 		if fleet.KindOf(err) != fleet.Unavailable || !strings.Contains(err.Error(), "main") {

@@ -90,6 +90,9 @@ func (f *Feed) Publish(snapshot *fleet.Snapshot) {
 		}
 	}
 	f.newest, f.since = snapshot, since
+	for _, e := range f.edges {
+		e.pardon(snapshot)
+	}
 	if f.bornAt.IsZero() {
 		f.bornAt = time.Now()
 	}

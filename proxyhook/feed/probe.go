@@ -164,9 +164,11 @@ func (f *Feed) proveOnce(ctx context.Context, e *edge, p *point) time.Duration {
 func (f *Feed) dueLocked(e *edge, p *point, now time.Time) (pause time.Duration, due bool) {
 	target := e.lastServed()
 	switch {
-	case p.url == nil && target != nil && p.applied != target && !target.receivedAt.IsZero():
+	case e.state != stateConnected || target == nil:
+		return idleProbe, false
+	case p.url == nil && p.applied != target && !target.receivedAt.IsZero():
 		return max(grace(target)-now.Sub(target.receivedAt), 0), false
-	case p.url == nil || e.state != stateConnected || target == nil:
+	case p.url == nil:
 		return idleProbe, false
 	case p.vain != "":
 		pause = vainStep - now.Sub(p.askedAt)

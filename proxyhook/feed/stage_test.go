@@ -228,6 +228,13 @@ func address(name string) EdgeAddress {
 }
 
 func (e *traefik) start() *traefik {
+	e.listen()
+	e.connect()
+	return e
+}
+
+// listen opens its entry points.
+func (e *traefik) listen() {
 	for port, hash := range map[string]*string{"80": &e.web, "443": &e.tls} {
 		e.stage.serve(e.name+":"+port, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			e.mu.Lock()
@@ -241,8 +248,6 @@ func (e *traefik) start() *traefik {
 			w.WriteHeader(http.StatusNoContent)
 		})})
 	}
-	e.connect()
-	return e
 }
 
 // connect begins to poll.

@@ -118,6 +118,7 @@ func (f *Feed) convictLocked(e *edge, name string) {
 		return
 	}
 	e.convicted[name] = conviction{spec: r.Spec, revision: r.Revision}
+	e.pardon(f.newest) // it may have been mended meanwhile
 	f.log.Warn("An edge refuses a service's routes", "edge", e.name, "service", name)
 	f.eventLocked(name, "Edge %s refuses the routes of revision %d; they stay out of its document until another one is deployed", e.name, r.Revision)
 	if f.config.Refused != nil {
@@ -162,5 +163,14 @@ func (f *Feed) timedLocked(e *edge, o *offer) {
 	if f.config.Applied != nil && !o.bornAt.IsZero() {
 		since := now.Sub(o.bornAt)
 		f.afterLocked(func() { f.config.Applied(e.name, since) })
+	}
+}
+
+// pardon forgets the refusals of specs that are not in service any more.
+func (e *edge) pardon(newest *fleet.Snapshot) {
+	for name, c := range e.convicted {
+		if now, ok := newest.Find(name); !ok || !sameSpec(now, c.spec, c.revision) {
+			delete(e.convicted, name)
+		}
 	}
 }

@@ -138,11 +138,6 @@ func setKey(set map[string]bool) string { return strings.Join(slices.Sorted(maps
 // the edge refused services of it. Those keep the routes that it accepted last,
 // with their present endpoints, or are left out.
 func (e *edge) picture(newest *fleet.Snapshot) (picture *fleet.Snapshot, leftOut, pending map[string]bool) {
-	for name, c := range e.convicted {
-		if now, ok := newest.Find(name); !ok || !sameSpec(now, c.spec, c.revision) {
-			delete(e.convicted, name)
-		}
-	}
 	if len(e.convicted) == 0 && e.trial == nil {
 		return newest, nil, nil
 	}
