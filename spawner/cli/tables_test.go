@@ -19,9 +19,10 @@ func containers(status fleet.ContainerStatus, healths ...fleet.Health) []fleet.S
 	return list
 }
 
-func TestEachListIsATable(t *testing.T) {
-	const h, u = fleet.Healthy, fleet.Unhealthy
-	detail := fleet.ServiceDetail{
+// shownDegraded is a service of which one replica has ended.
+func shownDegraded() fleet.ServiceDetail {
+	const h = fleet.Healthy
+	return fleet.ServiceDetail{
 		Service: fleet.Service{Name: "api-server", Image: "myapp:latest", Replicas: 2, Status: fleet.StatusDegraded, Health: h,
 			Containers: append(containers(fleet.ContainerRunning, h), fleet.ServiceContainer{Name: "api-server-1", Status: fleet.ContainerExited, Health: fleet.Unknown, NodeID: "local"})},
 		Revision: 4, URLs: []string{"https://a.example.com", "https://b.example.com"}, Reason: "api-server-1 exited\x1b[31m with 1", ChangedAt: at("10:23:45.000"),
@@ -33,10 +34,19 @@ func TestEachListIsATable(t *testing.T) {
 			{Name: "api-server-1", Revision: 3, Address: "10.210.1.3", Restarts: 2, LastExit: "exit 1"},
 		},
 	}
-	job := fleet.Job{ID: "j1", Kind: fleet.JobDeploy, Service: "api-server", State: fleet.JobFailed, By: "admin", Error: "no such image", Warnings: []string{"no edge is known"},
+}
+
+// failedDeploy is a job with a step of each end.
+func failedDeploy() fleet.Job {
+	return fleet.Job{ID: "j1", Kind: fleet.JobDeploy, Service: "api-server", State: fleet.JobFailed, By: "admin", Error: "no such image", Warnings: []string{"no edge is known"},
 		CreatedAt: at("10:23:45.000"), EndedAt: at("10:23:48.250"),
 		Steps: []fleet.Step{{Verb: "pull", State: fleet.JobFailed, Detail: "myapp:latest", StartedAt: at("10:23:45.000"), EndedAt: at("10:23:48.000")}, {Verb: "start", Replica: "api-server-0", State: fleet.JobCanceled}}}
-	stub := newSpawner(t, map[string]any{
+}
+
+// wholeFleet answers every question that has a table for its answer.
+func wholeFleet() map[string]any {
+	const h, u = fleet.Healthy, fleet.Unhealthy
+	return map[string]any{
 		"GET /api/services": []fleet.Service{
 			{Name: "api-server", Replicas: 3, Status: fleet.StatusRunning, Health: h, Containers: containers(fleet.ContainerRunning, h, h, h)},
 			{Name: "batch", Replicas: 3, Status: fleet.StatusDozing, Health: h, Containers: containers(fleet.ContainerPaused, h, h, h)},
@@ -44,7 +54,7 @@ func TestEachListIsATable(t *testing.T) {
 			{Name: "minion-1", Replicas: 3, Status: fleet.StatusAsleep, Health: fleet.Unknown, Containers: containers(fleet.ContainerExited, h, h, h)},
 			{Name: "none", Replicas: 0, Status: fleet.StatusStopped},
 		},
-		"GET /api/services/api-server": detail,
+		"GET /api/services/api-server": shownDegraded(),
 		"GET /api/services/api-server/revisions": []fleet.Revision{
 			{Number: 2, CreatedAt: at("10:23:45.000"), By: "admin", Outcome: fleet.OutcomePending, Spec: fleet.Spec{Image: "myapp:2"}},
 			{Number: 1, CreatedAt: at("09:00:00.000"), By: "ci", Outcome: fleet.OutcomeSucceeded, Spec: fleet.Spec{Image: "myapp:1"}, ImageDigest: "myapp@sha256:12"},
@@ -53,12 +63,15 @@ func TestEachListIsATable(t *testing.T) {
 		"GET /api/nodes": []fleet.Node{{Name: "local", State: fleet.NodeReady, Draining: true, Replicas: 4, CPUs: 2, MemoryMB: 7936, Version: "20.10.24",
 			Endpoint: "unix:///var/run/docker.sock", SeenAt: at("10:23:45.000")}, {Name: "b", State: fleet.NodeUnknown, Endpoint: "ssh://b"}},
 		"GET /api/edges":   []fleet.Edge{{Name: "front", State: "connected", Received: 12, Confirmed: 11, URL: "http://edge:80", Refused: "api", SeenAt: at("10:23:45.000")}},
-		"GET /api/jobs":    []fleet.Job{job, {ID: "j2", Kind: fleet.JobWake, Service: "db", State: fleet.JobRunning, CreatedAt: at("10:23:46.000")}},
-		"GET /api/jobs/j1": job,
+		"GET /api/jobs":    []fleet.Job{failedDeploy(), {ID: "j2", Kind: fleet.JobWake, Service: "db", State: fleet.JobRunning, CreatedAt: at("10:23:46.000")}},
+		"GET /api/jobs/j1": failedDeploy(),
 		"GET /api/tokens":  []fleet.Token{{Name: "admin", Scope: fleet.ScopeAdmin, CreatedAt: at("10:23:45.000")}, {Name: "ci", Scope: fleet.ScopeDeploy, CreatedAt: at("10:23:45.000"), ExpiresAt: at("11:00:00.000"), LastUsed: at("10:24:00.000")}},
-	})
-	for command, want := range map[string]string{
-		"ps": `
+	}
+}
+
+// tables are what people are shown of wholeFleet.
+var tables = map[string]string{
+	"ps": `
 NAME         STATUS     REPLICAS   HEALTH
 api-server   running    3/3        healthy
 batch        dozing     0/3        -
@@ -66,7 +79,7 @@ db           degraded   1/2        unhealthy
 minion-1     asleep     0/3        -
 none         stopped    0/0        -
 `,
-		"inspect api-server": `
+	"inspect api-server": `
 Name:      api-server
 Status:    degraded
 Reason:    api-server-1 exited` + "\uFFFD" + `[31m with 1
@@ -87,31 +100,31 @@ REPLICA        STATUS    HEALTH    REVISION   NODE    ADDRESS      PUBLISHED    
 api-server-0   running   healthy   4          local   10.210.1.2   8080->80/tcp   0          -
 api-server-1   exited    -         3          local   10.210.1.3   -              2          exit 1
 `,
-		"revisions api-server": `
+	"revisions api-server": `
 REVISION   CREATED               BY      IMAGE     OUTCOME     DIGEST
 2          2024-01-15 10:23:45   admin   myapp:2   pending     -
 1          2024-01-15 09:00:00   ci      myapp:1   succeeded   myapp@sha256:12
 `,
-		"why api-server": `
+	"why api-server": `
 api-server is asleep
   no request for 10m0s
   last sleep: 10:23, idle
 `,
-		"node ls": `
+	"node ls": `
 NAME    STATE             REPLICAS   CPUS   MEMORY    ENGINE     ENDPOINT                      SEEN
 local   ready, draining   4          2      7.8 GiB   20.10.24   unix:///var/run/docker.sock   2024-01-15 10:23:45
 b       unknown           0          0      -         -          ssh://b                       -
 `,
-		"edges": `
+	"edges": `
 NAME    STATE       RECEIVED   CONFIRMED   URL              SEEN                  NOTE
 front   connected   12         11          http://edge:80   2024-01-15 10:23:45   refused api
 `,
-		"jobs": `
+	"jobs": `
 ID   KIND     SERVICE      STATE     CREATED               TOOK   BY      ERROR
 j1   deploy   api-server   failed    2024-01-15 10:23:45   3.3s   admin   no such image
 j2   wake     db           running   2024-01-15 10:23:46   -      -       -
 `,
-		"jobs show j1": `
+	"jobs show j1": `
 ID   KIND     SERVICE      STATE    CREATED               TOOK   BY      ERROR
 j1   deploy   api-server   failed   2024-01-15 10:23:45   3.3s   admin   no such image
 warning: no edge is known
@@ -120,12 +133,16 @@ STEP    REPLICA        STATE      TOOK   DETAIL
 pull    -              failed     3s     myapp:latest
 start   api-server-0   canceled   -      -
 `,
-		"token ls": `
+	"token ls": `
 NAME    SCOPE    CREATED               EXPIRES               LAST USED
 admin   admin    2024-01-15 10:23:45   never                 -
 ci      deploy   2024-01-15 10:23:45   2024-01-15 11:00:00   2024-01-15 10:24:00
 `,
-	} {
+}
+
+func TestEachListIsATable(t *testing.T) {
+	stub := newSpawner(t, wholeFleet())
+	for command, want := range tables {
 		t.Run(command, func(t *testing.T) {
 			result := stub.ask(t, strings.Fields(command)...)
 			if result.code != 0 || result.err != "" {

@@ -53,7 +53,7 @@ func (c Config) validateListeners(m *mistakes) {
 		m.file("api-tls-cert", c.APITLSCert)
 		m.file("api-tls-key", c.APITLSKey)
 	}
-	m.origin("fallback-url", c.FallbackURL, "http")
+	m.origin("fallback-url", c.FallbackURL)
 	if c.PasswordFile != "" {
 		m.file("password-file", c.PasswordFile)
 	}
@@ -161,12 +161,12 @@ func (m *mistakes) file(flag, path string) {
 	m.checkf(err == nil && info.Mode().IsRegular(), flag, "%s is not a file", path)
 }
 
-// origin checks a URL of scheme and host only.
-func (m *mistakes) origin(flag, text string, scheme string) {
+// origin checks an http URL of a host only.
+func (m *mistakes) origin(flag, text string) {
 	parsed, err := url.Parse(text)
-	ok := err == nil && parsed.Scheme == scheme && parsed.Host != "" && parsed.User == nil &&
+	ok := err == nil && parsed.Scheme == "http" && parsed.Host != "" && parsed.User == nil &&
 		strings.Trim(parsed.Path, "/") == "" && parsed.RawQuery == "" && parsed.Fragment == ""
-	m.checkf(ok, flag, "%q is not a URL such as %s://host:8000", text, scheme)
+	m.checkf(ok, flag, "%q is not a URL such as http://host:8000", text)
 }
 
 // destination checks where a browser may be sent: a URL, or a path with exactly one leading slash.
