@@ -5,7 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -19,14 +19,13 @@ type Collector struct {
 	counts map[string]int // guarded by mu
 }
 
-// StartCollector listens on the gateway of the fleet's network, where apps reach it.
+// StartCollector listens on the gateway of the engine's own bridge: an address
+// of this host that exists before the fleet's network and that apps reach.
 func (s *Stand) StartCollector() *Collector {
 	s.t.Helper()
-	gateway := Docker(s.t, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", s.Network)
-	// Some engines answer it with the length of the subnet's prefix.
-	gateway, _, _ = strings.Cut(gateway, "/")
+	gateway := bridgeAddress(s.t)
 	listener, err := net.Listen("tcp", net.JoinHostPort(gateway, "0"))
-	must(s.t, err, "listen on the gateway of %s", s.Network)
+	must(s.t, err, "listen on %s", gateway)
 	c := &Collector{URL: "http://" + listener.Addr().String() + "/", counts: map[string]int{}}
 	server := &http.Server{Handler: c, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan struct{})
@@ -43,6 +42,16 @@ func (s *Stand) StartCollector() *Collector {
 		<-served
 	})
 	return c
+}
+
+// bridgeAddress returns this host's address on the engine's own bridge: the
+// first of its subnet, which engines give to the gateway and do not always name.
+func bridgeAddress(t T) string {
+	t.Helper()
+	subnet := Docker(t, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "bridge")
+	prefix, err := netip.ParsePrefix(subnet)
+	must(t, err, "read the subnet of the engine's bridge")
+	return prefix.Masked().Addr().Next().String()
 }
 
 // ServeHTTP counts the id in the body.
