@@ -16,7 +16,6 @@ import (
 
 // The bounds of the calls that outlive their callers.
 const (
-	startTimeout  = 60 * time.Second // a start on an overlay without quorum fails after 20 s
 	stopMargin    = 30 * time.Second // beyond the grace
 	removeTimeout = 60 * time.Second
 	lookTimeout   = 5 * time.Second // at what has become of a call that timed out
@@ -98,7 +97,7 @@ func (c *Containers) Start(ctx context.Context, nodeName, id string) error {
 	}
 	verb := "start container " + short(id)
 	called := time.Now()
-	return translate(ctx, n, verb, c.pool.detach(ctx, startTimeout, func(own context.Context) error {
+	return translate(ctx, n, verb, c.pool.detach(ctx, c.pool.bounds.start, func(own context.Context) error {
 		err := n.client.ContainerStart(own, id, container.StartOptions{})
 		switch {
 		case err == nil:

@@ -45,9 +45,9 @@ func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.
 		return fleet.Image{}, i.missing(n, ref, policy, err)
 	}
 	fallback := have && policy != fleet.PullAlways
-	patience := pullPatience
+	patience := i.pool.bounds.pull
 	if fallback {
-		patience = fallbackPatience
+		patience = i.pool.bounds.fallback
 	}
 	pulled := i.pull(ctx, n, ref, patience, fallback)
 	switch {

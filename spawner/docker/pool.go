@@ -26,6 +26,7 @@ type Pool struct {
 	fleetID   string
 	log       *slog.Logger
 	loginFile string
+	bounds    bounds
 
 	ctx    context.Context // of the calls that outlive their callers
 	cancel context.CancelFunc
@@ -34,6 +35,18 @@ type Pool struct {
 	mu    sync.RWMutex
 	nodes map[string]*node
 }
+
+// bounds are the times that a test must be able to shorten.
+type bounds struct {
+	start    time.Duration // of a start
+	fallback time.Duration // until a registry says something while a local image would do
+	pull     time.Duration // until it does when nothing else has the image
+	check    time.Duration // for a registry's answer that a person waits for
+}
+
+// defaultBounds: a start on an overlay without quorum fails after 20 s; an
+// engine's own patience with a registry is minutes.
+var defaultBounds = bounds{start: 60 * time.Second, fallback: 5 * time.Second, pull: 30 * time.Second, check: 10 * time.Second}
 
 // node is one engine and what is remembered of it.
 type node struct {
@@ -57,7 +70,7 @@ func WithLoginFile(path string) Option { return func(p *Pool) { p.loginFile = pa
 func New(fleetID string, log *slog.Logger, options ...Option) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{
-		fleetID: fleetID, log: log, loginFile: defaultLoginFile(),
+		fleetID: fleetID, log: log, loginFile: defaultLoginFile(), bounds: defaultBounds,
 		ctx: ctx, cancel: cancel, nodes: make(map[string]*node),
 	}
 	for _, option := range options {

@@ -17,13 +17,9 @@ import (
 
 const fieldImage = "image"
 
-// How long a registry may say nothing: an engine's own patience is minutes.
 const (
-	pullPatience     = 30 * time.Second // nothing else has the image
-	fallbackPatience = 5 * time.Second  // a local image would do
-	stallPatience    = 2 * time.Minute  // between two signs of progress
-	checkPatience    = 10 * time.Second // a person waits for the answer
-	silenceMemory    = time.Minute      // how long a registry that was silent is not asked again
+	stallPatience = 2 * time.Minute // between two signs of a pull's progress
+	silenceMemory = time.Minute     // how long a registry that was silent is not asked again
 )
 
 // errSilent is a registry that says nothing.
@@ -91,7 +87,7 @@ func explainRegistry(ctx context.Context, n *node, host, ref string, err error) 
 	case err == nil || ctx.Err() != nil:
 		return err
 	case unreachable(err):
-		return fail(err, fleet.Unavailable, fieldImage, "the registry %s cannot be reached from node %s: %s", host, n.name, engineMessage(err))
+		return fail(err, fleet.Unavailable, fieldImage, "image %s cannot be had: its registry %s cannot be reached from node %s: %s", ref, host, n.name, engineMessage(err))
 	case isNotFound(err) || cerrdefs.IsPermissionDenied(err) || cerrdefs.IsUnauthorized(err):
 		return fail(err, fleet.NotFound, fieldImage, "the registry %s does not give out image %s (is its name right, and does docker login know the registry?): %s", host, ref, engineMessage(err))
 	default:
@@ -111,7 +107,7 @@ func (i *Images) askRegistry(ctx context.Context, n *node, ref string) error {
 	if err != nil {
 		i.pool.log.Warn("Cannot use the login file", "image", ref, "error", err)
 	}
-	bounded, cancel := context.WithTimeoutCause(ctx, checkPatience, errSilent)
+	bounded, cancel := context.WithTimeoutCause(ctx, i.pool.bounds.check, errSilent)
 	defer cancel()
 	_, err = n.client.DistributionInspect(bounded, reference.TagNameOnly(named).String(), auth)
 	switch {
