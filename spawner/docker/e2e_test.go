@@ -80,9 +80,10 @@ func sweep() {
 		p.Containers().Remove(ctx, testNode, c.ID)
 	}
 	p.Networks().Remove(ctx, testNode, testNetwork)
-	for _, ref := range []string{sandboxImage, appImage, checkedImage, leaseImage} {
+	for _, ref := range []string{sandboxImage, appImage, checkedImage} {
 		n.client.ImageRemove(ctx, ref, image.RemoveOptions{Force: true})
 	}
+	n.client.ImageRemove(ctx, leaseImage, image.RemoveOptions{}) // stays where another fleet uses it
 }
 
 // rig is a real engine with the test's images and network on it.
