@@ -108,6 +108,13 @@ func (b *bench) untilReady(p pod, do func()) time.Duration {
 	return 0
 }
 
+// exec runs a command inside the app until it ends.
+func (b *bench) exec(p pod, command ...string) {
+	var made struct{ Id string }
+	b.call("POST", "/containers/"+p.app+"/exec", map[string]any{"Cmd": command, "AttachStdout": true}, &made)
+	b.call("POST", "/exec/"+made.Id+"/start", map[string]any{}, nil)
+}
+
 // startsOf counts the starts of a service's apps that the engine has told since a moment.
 func (b *bench) startsOf(service string, since time.Time) int {
 	filters, err := json.Marshal(map[string][]string{"event": {"start"}, "label": {"spawner.service=" + service, "spawner.role=app"}})

@@ -3,14 +3,18 @@ package daemon
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +25,6 @@ import (
 	"edgespawner/proxyhook/feed"
 	"edgespawner/spawner/docker"
 	"edgespawner/spawner/engine"
-	"edgespawner/spawner/fallback"
 )
 
 // The labels by which an edge in a container is found, beside its role.
@@ -67,19 +70,6 @@ func (s *spawner) match(r *http.Request) (service string, guarded, ok bool) {
 	return matcher.Match(r)
 }
 
-// waker is the engine as the fallback router needs it.
-func (s *spawner) waker() fallback.Waker {
-	if s.config.Direct.TraefikCheck {
-		return s.engine
-	}
-	return unchecked{s.engine}
-}
-
-// unchecked redirects without asking whether the edges have the route: --traefik-check-enabled=false.
-type unchecked struct{ *engine.Engine }
-
-func (unchecked) Published(context.Context, string) error { return nil }
-
 // questions are the engine's, but for readiness, which ends with the shutdown.
 func (s *spawner) questions() *questions { return &questions{Engine: s.engine, spawner: s} }
 
@@ -93,6 +83,34 @@ func (q *questions) Ready() error {
 		return fleet.Errorf(fleet.Unavailable, "the spawner is being shut down")
 	}
 	return q.Engine.Ready()
+}
+
+// Service adds where clients reach it.
+func (q *questions) Service(name string) (fleet.ServiceDetail, error) {
+	detail, err := q.Engine.Service(name)
+	if err == nil {
+		detail.URLs = q.spawner.urls(detail.Spec.Route)
+	}
+	return detail, err
+}
+
+// urls are the addresses of a route's hosts; the ports that clients use are in the configuration.
+func (s *spawner) urls(route *fleet.Route) []string {
+	if route == nil {
+		return nil
+	}
+	scheme, port, usual := "http", s.config.HTTPPort, DefaultHTTPPort
+	if route.TLS {
+		scheme, port, usual = "https", s.config.HTTPSPort, DefaultHTTPSPort
+	}
+	list := make([]string, 0, len(route.Hosts))
+	for _, host := range route.Hosts {
+		if port != usual {
+			host = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+		list = append(list, scheme+"://"+host+cmp.Or(route.PathPrefix, "/"))
+	}
+	return list
 }
 
 // Why adds what the edges have to say of the service.
@@ -207,8 +225,17 @@ func (s *spawner) metricsPages() []activity.Page {
 	var pages []activity.Page
 	for _, edge := range s.feed.Addresses() {
 		if edge.Metrics != "" {
-			pages = append(pages, activity.Page{Edge: edge.Name, URL: edge.Metrics})
+			pages = append(pages, activity.Page{Edge: edge.Name, URL: metricsPage(edge.Metrics)})
 		}
 	}
 	return pages
+}
+
+// metricsPage adds the usual path to an address that has none.
+func metricsPage(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Path != "" && u.Path != "/" {
+		return address
+	}
+	return u.JoinPath("metrics").String()
 }

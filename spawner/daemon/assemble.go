@@ -99,10 +99,11 @@ func (s *spawner) prepare(ctx context.Context) error {
 	}, s.log)
 	var err error
 	s.fallback, err = fallback.New(fallback.Config{
-		Waker: s.waker(), Matcher: fallback.MatcherFunc(s.match),
+		Waker: s.engine, Matcher: fallback.MatcherFunc(s.match),
 		EdgeSecret: fleet.Secret(s.secrets.edge), MaxHeld: s.config.MaxHeld,
 		CookieFallbackURL: s.config.Direct.CookieFallbackURL, RedirectToRoot: s.config.Direct.CookieRouting,
-		Events: s.engine.Record, Log: s.log,
+		Unconfirmed: !s.config.Direct.TraefikCheck,
+		Events:      s.engine.Record, Log: s.log,
 	})
 	if err != nil {
 		return err

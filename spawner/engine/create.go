@@ -96,7 +96,7 @@ func (r *replica) createApp(ctx context.Context) error {
 		if err == nil {
 			r.mu.Lock()
 			r.app = container{id: id, name: name}
-			r.startedAt = time.Time{}
+			r.startedAt, r.lifeBefore = time.Time{}, time.Time{}
 			r.mu.Unlock()
 			return nil
 		}
@@ -139,8 +139,11 @@ func (r *replica) observe(ctx context.Context) error {
 	defer r.mu.Unlock()
 	r.sandbox = container{id: sandbox.ID, name: sandbox.Name, running: sandbox.Status == fleet.ContainerRunning}
 	r.app.id, r.app.name = app.ID, app.Name
-	r.startedAt = app.StartedAt
-	if app.ID == "" {
+	r.startedAt, r.lifeBefore = app.StartedAt, time.Time{}
+	switch app.Status {
+	case fleet.ContainerPaused:
+		r.setStateLocked(statePaused)
+	case fleet.ContainerRunning: // by somebody else's hand: a start that does nothing is as good
 		r.startedAt = time.Time{}
 	}
 	return nil

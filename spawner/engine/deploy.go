@@ -27,14 +27,14 @@ func (e *Engine) Deploy(ctx context.Context, spec fleet.Spec, by string, force b
 }
 
 // Rollback brings an earlier revision back, as a new revision with the same
-// spec and image; 0 = the newest that succeeded before the one in service.
+// spec and image and as many replicas as there are now; 0 = the newest that succeeded before the one in service.
 func (e *Engine) Rollback(ctx context.Context, name string, number int, by string) (fleet.Accepted, error) {
 	a, ok := e.actor(name)
 	if !ok {
 		return fleet.Accepted{}, unknown(name)
 	}
-	inService := 0
-	if err := a.call(ctx, func() { inService = a.desired.Revision }); err != nil {
+	inService, replicas := 0, 0
+	if err := a.call(ctx, func() { inService, replicas = a.desired.Revision, a.desired.Replicas }); err != nil {
 		return fleet.Accepted{}, err
 	}
 	list, err := e.revisions.Revisions(ctx, name)
@@ -45,6 +45,7 @@ func (e *Engine) Rollback(ctx context.Context, name string, number int, by strin
 	if err != nil {
 		return fleet.Accepted{}, err
 	}
+	target.Spec.Replicas = replicas // how many there are is no matter of the revision
 	revision := fleet.Revision{Service: name, Spec: target.Spec, By: by, ImageID: target.ImageID, ImageDigest: target.ImageDigest}
 	return e.admit(ctx, revision, newJob(fleet.JobRollback, name, by))
 }
@@ -166,6 +167,9 @@ func (e *Engine) admit(ctx context.Context, revision fleet.Revision, job fleet.J
 	a.post(func() { a.newest = &spec; a.publishIfNew() })
 	e.accepted.set(&spec)
 	e.recordAccepted(job)
+	for _, warning := range job.Warnings {
+		e.record(fleet.Event{Type: fleet.EventWarning, Service: spec.Name, Message: warning})
+	}
 	e.queue.add(job)
 	return fleet.Accepted{Service: spec.Name, Revision: number, JobID: job.ID}, nil
 }
@@ -364,7 +368,7 @@ func (o *rollout) finish() error {
 	if err := o.confirmCounting(o.run.ctx, "", &edges); err != nil {
 		return err
 	}
-	if edges == 0 && o.print.port != 0 {
+	if edges == 0 && o.print.spec.Route != nil {
 		o.run.warn("no edge is connected: nobody can reach it yet")
 	}
 	var old []*replica

@@ -37,6 +37,9 @@ func (r *replica) drive(ctx context.Context) {
 				return
 			}
 		}
+		if r.beginning != nil {
+			<-r.beginning // a call that starts the app may still be under way
+		}
 		err := r.carryOut(ctx, w)
 		done = generation
 		if ctx.Err() != nil {
@@ -132,12 +135,13 @@ func (r *replica) upOnce(ctx context.Context) error {
 	if err := r.make(ctx); err != nil {
 		return err
 	}
-	before := r.lifeBegan()
-	r.setState(stateStarting)
-	if err := r.startApp(ctx); err != nil {
-		return err
-	}
-	return r.awaitReady(ctx, before)
+	r.beginLife()
+	return r.awaitReady(ctx, func(ctx context.Context) error {
+		if err := r.startApp(ctx); err != nil {
+			return err
+		}
+		return r.proveStarted(ctx)
+	})
 }
 
 // make creates both containers and starts the sandbox; the app stays as it is.
@@ -149,13 +153,15 @@ func (r *replica) make(ctx context.Context) error {
 }
 
 func (r *replica) unpause(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if err := r.engine.freezer.Unpause(ctx, r.node, r.look().app.id); err != nil {
-		return fmt.Errorf("cannot unpause %s: %w", r.name(), err)
-	}
 	r.setState(stateStarting)
-	return r.awaitReady(ctx, time.Time{})
+	return r.awaitReady(ctx, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		defer cancel()
+		if err := r.engine.freezer.Unpause(ctx, r.node, r.look().app.id); err != nil {
+			return fmt.Errorf("cannot unpause %s: %w", r.name(), err)
+		}
+		return nil
+	})
 }
 
 // startSandbox starts the sandbox if it is down and learns its address.
@@ -208,71 +214,111 @@ func (r *replica) startApp(ctx context.Context) error {
 	return nil
 }
 
-func (r *replica) lifeBegan() time.Time {
+// beginLife notes that the app is being started: until the engine has said when
+// its new life began, that is unknown.
+func (r *replica) beginLife() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.startedAt
+	r.setStateLocked(stateStarting)
+	if !r.startedAt.IsZero() {
+		r.lifeBefore = r.startedAt
+	}
+	r.startedAt = time.Time{}
 }
 
-// awaitReady waits until the app's probe succeeds, and proves beside it that
-// the app really began a new life after before (zero: no matter).
-func (r *replica) awaitReady(ctx context.Context, before time.Time) error {
+// awaitReady begins the app and probes it side by side, and returns when a probe
+// succeeds: an app often answers before the engine has said that it started it.
+// Nothing else can answer at the sandbox's address, since the app was down. What
+// becomes of begin is waited for before the driver does anything else.
+func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	r.mu.Lock()
-	if r.want != wantUp {
-		r.mu.Unlock()
+	if !r.abortBy(cancel) {
 		return errNotWanted
 	}
-	r.abort = cancel
-	r.mu.Unlock()
-	defer func() {
-		r.mu.Lock()
-		r.abort = nil
-		r.mu.Unlock()
-	}()
-
-	proved := make(chan error, 1)
-	go func() {
-		err := r.proveStarted(ctx, before)
+	defer r.abortBy(nil)
+	begun := make(chan error, 1)
+	r.engine.group.Go(func() {
+		err := begin(ctx)
 		if err != nil {
 			cancel(err)
 		}
-		proved <- err
-	}()
-	probeErr := r.engine.prober.Await(ctx, r.target(), r.print.check)
-	provedErr := <-proved
+		begun <- err
+	})
+	if r.print.check.Type == fleet.CheckNone { // its delay counts from the start
+		if err := <-begun; err != nil {
+			return err
+		}
+		begun <- nil
+	}
+	err := r.engine.prober.Await(ctx, r.target(), r.print.check)
+	if err == nil {
+		r.becameReady(begun)
+		return nil
+	}
+	beginErr := <-begun
 	switch cause := context.Cause(ctx); {
-	case provedErr != nil:
-		return provedErr
+	case beginErr != nil:
+		return beginErr
 	case errors.Is(cause, errDied):
 		return r.died(ctx)
-	case probeErr != nil && cause != nil:
+	case cause != nil:
 		return cause
-	case probeErr != nil:
-		return fmt.Errorf("%s did not become ready: %w", r.name(), probeErr)
 	}
+	return fmt.Errorf("%s did not become ready: %w", r.name(), err)
+}
+
+// abortBy sets what ends the wait for readiness when it is not wanted any more
+// (nil = nothing to end); false when it is not wanted now.
+func (r *replica) abortBy(cancel context.CancelCauseFunc) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if cancel != nil && r.want != wantUp {
+		return false
+	}
+	r.abort = cancel
+	return true
+}
+
+// becameReady makes the replica ready. If the engine says later that it never
+// began a new life, the app that answered was ending: it died.
+func (r *replica) becameReady(begun <-chan error) {
+	r.mu.Lock()
 	r.setStateLocked(stateReady)
 	r.readyAt = time.Now()
-	return nil
+	r.mu.Unlock()
+	settled := make(chan struct{})
+	r.beginning = settled
+	r.engine.group.Go(func() {
+		defer close(settled)
+		err := <-begun
+		if err == nil {
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.state == stateReady {
+			r.setStateLocked(stateDown)
+			r.lastExit = err.Error()
+			r.report(r, report{kind: reportDied, exit: -1, exitText: err.Error()})
+		}
+	})
 }
 
 // proveStarted inspects the app after a start. An engine answers a start of
 // an app that is just ending as if it were done; that one is started again.
-func (r *replica) proveStarted(ctx context.Context, before time.Time) error {
+func (r *replica) proveStarted(ctx context.Context) error {
 	c, err := r.engine.containers.Inspect(context.WithoutCancel(ctx), r.node, r.look().app.id)
 	if err != nil {
 		return fmt.Errorf("cannot inspect %s: %w", r.name(), err)
 	}
 	r.mu.Lock()
-	r.startedAt = c.StartedAt
-	r.mu.Unlock()
-	switch {
-	case !c.StartedAt.After(before):
+	defer r.mu.Unlock()
+	if !c.StartedAt.After(r.lifeBefore) {
 		return fleet.Errorf(fleet.Conflict, "%s was ending when it was started", r.name())
-	case c.Status != fleet.ContainerRunning:
+	}
+	r.startedAt = c.StartedAt
+	if c.Status != fleet.ContainerRunning {
 		return exitError(r.name(), c)
 	}
 	return nil

@@ -14,34 +14,46 @@ func (r *replica) noticeDied(n fleet.Notice) {
 	defer r.mu.Unlock()
 	switch r.state {
 	case stateStarting:
-		go r.verifyDeath()
+		r.engine.group.Go(r.verifyDeath)
 	case stateReady, stateUnhealthy, statePaused:
 		if n.Time.Before(r.startedAt) {
 			return
 		}
-		r.setStateLocked(stateDown)
-		r.lastExit = exitText(n)
-		r.report(r, report{kind: reportDied, exit: n.Exit, exitText: r.lastExit})
+		if r.startedAt.IsZero() { // its start has not been answered yet
+			r.engine.group.Go(r.verifyDeath)
+			return
+		}
+		r.diedLocked(n)
 	}
+}
+
+func (r *replica) diedLocked(n fleet.Notice) {
+	r.setStateLocked(stateDown)
+	r.lastExit = exitText(n)
+	r.report(r, report{kind: reportDied, exit: n.Exit, exitText: r.lastExit})
 }
 
 func exitText(n fleet.Notice) string {
 	return fmt.Sprintf("exited with code %d at %s", n.Exit, n.Time.UTC().Format(time.RFC3339))
 }
 
-// verifyDeath ends the wait for readiness if the app that is being started has
-// really ended: the notice may have been about the life before.
+// verifyDeath asks the engine whether the life that is beginning has ended
+// already: a notice may have been about the life before.
 func (r *replica) verifyDeath() {
 	ctx, cancel := r.engine.background(callTimeout)
 	defer cancel()
 	c, err := r.engine.containers.Inspect(ctx, r.node, r.look().app.id)
-	if err == nil && c.Status == fleet.ContainerRunning {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.abort != nil && (err != nil || c.StartedAt.After(r.startedAt) || c.StartedAt.Equal(r.startedAt)) {
+	gone := err != nil && fleet.KindOf(err) == fleet.NotFound
+	if !gone && (err != nil || c.Status == fleet.ContainerRunning || !c.StartedAt.After(r.lifeBefore)) {
+		return
+	}
+	switch {
+	case r.abort != nil:
 		r.abort(errDied)
+	case r.state == stateReady || r.state == stateUnhealthy:
+		r.diedLocked(fleet.Notice{Exit: c.ExitCode, Time: c.FinishedAt})
 	}
 }
 

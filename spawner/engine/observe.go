@@ -97,7 +97,7 @@ func (a *actor) sandboxNotice(r *replica, n fleet.Notice) {
 		began, ready := r.startedAt, r.state == stateReady || r.state == stateUnhealthy
 		r.sandbox.running = true
 		r.mu.Unlock()
-		if ready && v.want == wantUp && n.Time.After(began) {
+		if ready && v.want == wantUp && !began.IsZero() && n.Time.After(began) {
 			a.recycle(r, "its sandbox was restarted")
 		}
 	}

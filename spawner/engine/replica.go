@@ -49,8 +49,9 @@ type replica struct {
 	publish bool                   // its sandbox holds the service's host ports
 	// fixedAddress says that every address of the sandbox is its own for good. The driver alone uses it.
 	fixedAddress bool
-	signal       chan struct{} // capacity 1: want or gen changed
-	ended        chan struct{} // closed when the driver has returned
+	beginning    <-chan struct{} // closes when the start that made it ready has been answered; of the driver alone
+	signal       chan struct{}   // capacity 1: want or gen changed
+	ended        chan struct{}   // closed when the driver has returned
 
 	mu         sync.Mutex
 	want       want
@@ -59,7 +60,8 @@ type replica struct {
 	sandbox    container
 	app        container
 	address    netip.Addr // of the sandbox, on the network that edges use
-	startedAt  time.Time  // of the app's present life, by the engine's clock
+	startedAt  time.Time  // of the app's present life, by the engine's clock; zero while a start is under way
+	lifeBefore time.Time  // startedAt of the life before
 	readyAt    time.Time  // by our clock
 	lastError  error
 	lastExit   string

@@ -60,6 +60,9 @@ type Config struct {
 	// / instead of their own URL, if the instance's rule matches there: the older
 	// API's cookie mode.
 	RedirectToRoot bool
+	// Unconfirmed redirects woken clients without asking whether the edges have
+	// the route: the older tool's traefik-check-enabled=false.
+	Unconfirmed bool
 	// Events is told of routes that the edges should have taken. Nil = nobody is.
 	Events func(fleet.Event)
 	Log    *slog.Logger // nil = discarded
@@ -73,6 +76,7 @@ type Router struct {
 	trusts  bool              // a secret was set
 	home    *home
 	toRoot  bool
+	blindly bool // redirects without the edges' confirmation
 	events  func(fleet.Event)
 	log     *slog.Logger
 
@@ -102,6 +106,7 @@ func New(config Config) (*Router, error) {
 		trusts:     config.EdgeSecret != "",
 		home:       home,
 		toRoot:     config.RedirectToRoot,
+		blindly:    config.Unconfirmed,
 		events:     config.Events,
 		log:        config.Log,
 		transports: newTransports(),
@@ -179,7 +184,7 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request, v visit) error 
 		if endpoint.Addr.Port() == 0 {
 			return fleet.Errorf(fleet.BadGateway, "service %s has no port that requests could go to", v.name)
 		}
-		if v.answer == fleet.AnswerRedirect && r.confirmed(ctx, v.name) {
+		if v.answer == fleet.AnswerRedirect && (r.blindly || r.confirmed(ctx, v.name)) {
 			return r.redirect(w, req, v)
 		}
 		again, err := r.proxy(w, req, v, endpoint, try)
