@@ -76,9 +76,10 @@ require_local_engine() {
   docker_socket=${docker_socket:-/var/run/docker.sock}
 }
 
-# require_compose sets compose_command to what is there.
+# require_compose sets compose_command to what is there; SPAWNER_COMPOSE=docker-compose
+# prefers the older one where both are.
 require_compose() {
-  if timeout 15 docker compose version >/dev/null 2>&1; then
+  if [ "${SPAWNER_COMPOSE:-docker compose}" = 'docker compose' ] && timeout 15 docker compose version >/dev/null 2>&1; then
     compose_command=(docker compose)
   elif have docker-compose; then
     compose_command=(docker-compose)

@@ -41,12 +41,13 @@ failed=0
 
 # fetch CURL-ARGUMENTS… prints the answer and remembers one that is an error.
 fetch() {
-  local answer
+  local answer body
   if ! answer=$(curl -sS -L --max-time 90 -w '\n%{http_code}' "$@"); then
     failed=1
     return
   fi
-  printf '%s\n' "${answer%$'\n'*}"
+  body=${answer%$'\n'*} # the last line is the status
+  printf '%s\n' "${body%$'\n'}"
   if [ "${answer##*$'\n'}" -ge 400 ]; then
     echo "status ${answer##*$'\n'}" >&2
     failed=1
