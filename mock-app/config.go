@@ -26,6 +26,7 @@ type config struct {
 	StopDelay  time.Duration // STOP_DELAY: between SIGTERM and its end, without listening
 	CrashAfter time.Duration // CRASH_AFTER: exit 1; 0 = never
 	Exit       int           // EXIT: ends at once with this code; 0 = does not
+	ExitLater  int           // EXIT_LATER: as EXIT, but from the second start of its container on
 	Unhealthy  bool          // UNHEALTHY: /status answers 503 from the start
 	Hang       bool          // HANG: connections are taken and nothing is answered
 	IDsFile    string        // IDS_FILE: where /ids remembers; default ids.log
@@ -69,6 +70,7 @@ func readConfig(getenv func(string) string) (config, error) {
 
 	number("PORT", &c.Port, 1, 65535)
 	number("EXIT", &c.Exit, 0, 255)
+	number("EXIT_LATER", &c.ExitLater, 0, 255)
 	duration("IDLE", &c.Idle)
 	duration("START_DELAY", &c.StartDelay)
 	duration("READY_DELAY", &c.ReadyDelay)

@@ -21,8 +21,9 @@ type echoed struct {
 // maxEcho is how much of a body is shown back, in bytes.
 const maxEcho = 8 << 20
 
-// echo answers with the request as it arrived. ?status= chooses the answer's
-// status, ?trailer= sends that value as the trailer X-Echo-Trailer.
+// echo answers with the request as it arrived, and with who answered in
+// X-Hostname. ?status= chooses the answer's status, ?trailer= sends that value
+// as the trailer X-Echo-Trailer.
 func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 	status, ok := queryNumber(w, r, "status", http.StatusOK)
 	if !ok {
@@ -45,6 +46,7 @@ func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Echo-Trailer")
 		defer w.Header().Set("X-Echo-Trailer", trailer)
 	}
+	w.Header().Set("X-Hostname", a.config.Hostname)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(int(status))
 	if status == http.StatusNoContent || status == http.StatusNotModified {

@@ -18,6 +18,9 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if c.Exit != 0 {
 		os.Exit(c.Exit)
 	}
+	if c.ExitLater != 0 && startedBefore() {
+		os.Exit(c.ExitLater)
+	}
 	if c.CrashAfter > 0 {
 		time.AfterFunc(c.CrashAfter, func() { os.Exit(1) })
 	}
@@ -74,4 +77,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// startedBefore says whether the app was started in this container before.
+func startedBefore() bool {
+	const mark = "started"
+	if _, err := os.Stat(mark); err == nil {
+		return true
+	}
+	return os.WriteFile(mark, nil, 0o600) != nil
 }

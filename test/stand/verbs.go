@@ -88,6 +88,33 @@ func (s *Stand) Service(name string) fleet.ServiceDetail {
 	return detail
 }
 
+// Services returns what the API lists.
+func (s *Stand) Services() []fleet.Service {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	services, err := s.Client.Services(ctx)
+	must(s.t, err, "list the services")
+	return services
+}
+
+// WaitReplicas waits until so many replicas of a service serve.
+func (s *Stand) WaitReplicas(service string, ready int) {
+	s.t.Helper()
+	Eventually(s.t, readyTime, fmt.Sprintf("%s has %d ready replicas", service, ready), func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), callTime)
+		defer cancel()
+		detail, err := s.Client.Service(ctx, service)
+		if err != nil {
+			return err
+		}
+		if detail.Ready() != ready {
+			return fmt.Errorf("it has %d", detail.Ready())
+		}
+		return nil
+	})
+}
+
 // WaitStatus waits until a service has one of the statuses.
 func (s *Stand) WaitStatus(service string, within time.Duration, wanted ...fleet.Status) {
 	s.t.Helper()
