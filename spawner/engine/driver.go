@@ -103,7 +103,7 @@ func (r *replica) up(ctx context.Context) error {
 		if ctx.Err() != nil || !worthAnotherStart(err, attempt) {
 			return err
 		}
-		if repairErr := r.observe(ctx); repairErr != nil {
+		if repairErr := r.repair(ctx, err); repairErr != nil {
 			return repairErr
 		}
 	}
@@ -115,16 +115,39 @@ func (r *replica) up(ctx context.Context) error {
 // and an app that ended once before it was ready.
 func worthAnotherStart(err error, attempt int) bool {
 	var e *fleet.Error
-	if !errors.As(err, &e) || e.Field != "" {
+	if !errors.As(err, &e) {
 		return false
 	}
 	switch e.Kind {
 	case fleet.NotFound, fleet.Conflict:
-		return true
+		return e.Field == "" || e.Field == fieldSandbox || e.Field == fieldNetworks
 	case fleet.BadGateway:
 		return attempt == 0
 	}
 	return false
+}
+
+// The fields of the containers' errors that a repair goes by.
+const (
+	fieldSandbox  = "sandbox"  // the sandbox that an app is to join is gone or down
+	fieldNetworks = "networks" // a network of the sandbox is gone; one of the same name is not the same to it
+)
+
+// repair finds out what has become of the containers after a failed start, and
+// takes away those that can never start again.
+func (r *replica) repair(ctx context.Context, cause error) error {
+	var e *fleet.Error
+	if errors.As(cause, &e) && e.Field == fieldNetworks {
+		for _, id := range []string{r.look().app.id, r.look().sandbox.id} {
+			if id == "" {
+				continue
+			}
+			if err := r.engine.containers.Remove(ctx, r.node, id); err != nil {
+				return fmt.Errorf("cannot remove %s, whose network is gone: %w", r.name(), err)
+			}
+		}
+	}
+	return r.observe(ctx)
 }
 
 func (r *replica) upOnce(ctx context.Context) error {
