@@ -111,3 +111,6 @@ func (e *Edge) Status() (fleet.Edge, error) {
 	}
 	return fleet.Edge{}, fmt.Errorf("the spawner knows no edge %s", e.Name)
 }
+
+// TLSPort returns the port of the TLS entry point.
+func (e *Edge) TLSPort() string { return fmt.Sprint(e.webSecurePort) }

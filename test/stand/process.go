@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -90,6 +92,26 @@ func (p *Process) PID() int {
 		return 0
 	}
 	return p.command.Process.Pid
+}
+
+// Memory returns how much of its memory is resident, in KiB; 0 while it is down.
+func (p *Process) Memory() int {
+	p.t.Helper()
+	pid := p.PID()
+	if pid == 0 {
+		return 0
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(p.t, err, "read the memory of %s", p.name)
+	for line := range strings.SplitSeq(string(status), "\n") {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "VmRSS:" {
+			size, err := strconv.Atoi(fields[1])
+			must(p.t, err, "read the memory of %s", p.name)
+			return size
+		}
+	}
+	p.t.Fatalf("the status of %s says nothing of its memory", p.name)
+	return 0
 }
 
 // Running says whether it has been started and has not ended.
