@@ -31,7 +31,7 @@ func trafficRun(b *bench) {
 	idle := b.memoryOf(s.Spawner.PID())
 	traffic := s.StartLoad(stand.Load{Host: "busy.test", Collector: collector})
 
-	b.naps(s, collector)
+	b.naps(s)
 	for n := range trafficDeploys {
 		busy.Env["VERSION"] = fleet.Secret(fmt.Sprint(n + 1))
 		s.Deploy(busy)
@@ -62,11 +62,11 @@ func trafficRun(b *bench) {
 }
 
 // naps puts the sleeper to sleep and wakes it with a burst of traffic, again and again.
-func (b *bench) naps(s *stand.Stand, collector *stand.Collector) {
+func (b *bench) naps(s *stand.Stand) {
 	requests, bad := 0, 0
 	for range trafficSleeps {
 		s.Sleep("napping")
-		burst := s.StartLoad(stand.Load{Host: "napping.test", Limit: 30 * time.Second})
+		burst := s.StartLoad(stand.Load{Host: "napping.test", Limit: 30 * time.Second, Posts: -1})
 		time.Sleep(500 * time.Millisecond)
 		report := burst.Stop()
 		requests += report.Requests
