@@ -93,7 +93,11 @@ func routeAlternatives(route fleet.Route) []string {
 		hosts[i] = []string{spell("Host", host)}
 	}
 	paths := [][]string{nil}
-	if route.PathPrefix != "" {
+	switch route.PathPrefix {
+	case "":
+	case "/":
+		paths = [][]string{{spell("PathPrefix", "/")}}
+	default:
 		paths = [][]string{{spell("Path", route.PathPrefix)}, {spell("PathPrefix", route.PathPrefix+"/")}}
 	}
 	if len(hosts) == 0 {

@@ -2,6 +2,8 @@ package proxyhook
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,7 +34,9 @@ func fieldsOf(t *testing.T, err error, kind fleet.Kind) []string {
 	return fields
 }
 
-func TestCheckNamesTheFieldThatNoEdgeCanRoute(t *testing.T) {
+// unroutable are specs that no edge can route, each with the fields that are
+// wrong, with a blank between them.
+func unroutable() []refusal {
 	const r, m, s = "traefik.http.routers.", "traefik.http.middlewares.", "traefik.http.services."
 	rule := []string{r + "x.rule", "Host(`x.com`)"}
 	labels := func(pairs ...string) *fleet.Spec { return serviceSpec("svc", withLabels(append(pairs, rule...)...)) }
@@ -40,11 +44,7 @@ func TestCheckNamesTheFieldThatNoEdgeCanRoute(t *testing.T) {
 	cookie := func(name, value string) *fleet.Spec {
 		return route(fleet.Route{Hosts: []string{"a.com"}, Cookie: &fleet.Cookie{Name: name, Value: value}})
 	}
-	cases := []struct {
-		name string
-		spec *fleet.Spec
-		want string // the fields, with a blank between them
-	}{
+	return []refusal{
 		{"host with a port", route(fleet.Route{Hosts: []string{"a.com:80"}}), "route.hosts[0]"},
 		{"host as a URL", route(fleet.Route{Hosts: []string{"http://a.com"}}), "route.hosts[0]"},
 		{"host with a blank", route(fleet.Route{Hosts: []string{"ok.com", "a b.com"}}), "route.hosts[1]"},
@@ -118,6 +118,9 @@ func TestCheckNamesTheFieldThatNoEdgeCanRoute(t *testing.T) {
 		{"addresses", labels(m+"x.ipallowlist.sourcerange", "10.0.0.0/99"), "labels." + m + "x.ipallowlist.sourcerange"},
 		{"pattern", labels(m+"x.replacepathregex.regex", "("), "labels." + m + "x.replacepathregex.regex"},
 		{"breaker", labels(m+"x.circuitbreaker.expression", "Nope() >"), "labels." + m + "x.circuitbreaker.expression"},
+		{"buffers", labels(m+"x.buffering.maxrequestbodybytes", "-1"), "labels." + m + "x.buffering.maxrequestbodybytes"},
+		{"content types", labels(m+"x.compress.includedcontenttypes", "a b/"), "labels." + m + "x.compress.includedcontenttypes"},
+		{"depth", labels(m+"x.ratelimit.average", "1", m+"x.ratelimit.sourcecriterion.ipstrategy.ipv6subnet", "200"), "labels." + m + "x.ratelimit.sourcecriterion.ipstrategy.ipv6subnet"},
 		{"retries", labels(m+"x.retry.attempts", "0", m+"x.retry.initialinterval", "1s"), "labels." + m + "x.retry.attempts"},
 		{"own header", labels(m+"x.headers.customrequestheaders.X_Spawner-Edge", "y"), "labels." + m + "x.headers.customrequestheaders.X_Spawner-Edge"},
 		{"error pages of another", labels(m+"x.errors.status", "500", m+"x.errors.service", "api@internal"), "labels." + m + "x.errors.service"},
@@ -125,7 +128,16 @@ func TestCheckNamesTheFieldThatNoEdgeCanRoute(t *testing.T) {
 		{"chain to itself", labels(m+"x.chain.middlewares", "x"), "labels." + m + "x.chain.middlewares"},
 		{"sticky cookie", labels(s+"x.loadbalancer.sticky.cookie.name", "a b"), "labels." + s + "x.loadbalancer.sticky.cookie.name"},
 	}
-	for _, c := range cases {
+}
+
+type refusal struct {
+	name string
+	spec *fleet.Spec
+	want string
+}
+
+func TestCheckNamesTheFieldThatNoEdgeCanRoute(t *testing.T) {
+	for _, c := range unroutable() {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Check(testSettings(), *c.spec, nil)
 			if err == nil {
@@ -180,6 +192,8 @@ func TestCheckWarnsOfWhatItChanged(t *testing.T) {
 		{"path of the older API", s, minionPath(1), "this path and what is below it"},
 		{"an exact cookie", s, serviceSpec("svc", withLabels(rule, "HeaderRegexp(`Cookie`, `(^|; )a=b(;|$)`)")), ""},
 		{"v2", s, serviceSpec("svc", withLabels(rule, "Host(`a.com`, `b.com`)")), "Traefik v2"},
+		{"v2 in disguise", s, serviceSpec("svc", withLabels(rule, "HostRegexp(`{sub:[a-z]+}.a.com`)")), "rulesyntax=v2"},
+		{"a count of v3", s, serviceSpec("svc", withLabels(rule, "HostRegexp(`^[a-z]{3}.a.com$`)")), ""},
 		{"switched off", s, serviceSpec("svc", withLabels(rule, "Host(`a.com`)", "traefik.enable", "false")), "traefik.enable is false"},
 		{"health check", s, serviceSpec("svc", withHosts("a.com"), withLabels("traefik.http.services.x.loadbalancer.healthcheck.path", "/")), "health check was left out"},
 		{"no resolver", noResolver, serviceSpec("svc", withRoute(fleet.Route{Hosts: []string{"a.com"}, TLS: true})), "no certificate resolver"},
@@ -226,6 +240,7 @@ func TestCheckRefusesWhatAnotherServiceTakes(t *testing.T) {
 		{"cookie without a host", serviceSpec("new", withRoute(fleet.Route{Cookie: &fleet.Cookie{Name: "instance", Value: "minion-1"}})), minionCookie(1), "route.cookie"},
 		{"path without a host", serviceSpec("new", withRoute(fleet.Route{PathPrefix: "/minion-1"})), minionPath(1), "route.path_prefix"},
 		{"minions", minionCookie(1), minionCookie(10), ""},
+		{"the whole site", serviceSpec("new", withRoute(fleet.Route{PathPrefix: "/"})), label("old", "PathPrefix(`/`)"), "route.path_prefix"},
 		{"two labels", label("new", "host( `A.com` )&&Path(`/x`)"), label("old", "Path(`/x`) && Host(`a.com`)"), "labels.traefik.http.routers.x.rule"},
 		{"label and route", label("new", "Host(`b.com`) || Host(`a.com`)"), host("old", "a.com"), "labels.traefik.http.routers.x.rule"},
 		{"route and label of v2", host("new", "a.com"), label("old", "Host(`b.com`, `a.com`)"), "route.hosts[0]"},
@@ -280,5 +295,47 @@ func TestAnInstanceWithoutARuleIsRoutedByItsCookie(t *testing.T) {
 	http := configuration(t, render(t, testSettings(), View{}, routed(spec, 0)))
 	if router := http.Routers["minion-7-r3-route"]; router == nil || router.Rule != rule {
 		t.Errorf("router %+v, want the rule %s", router, rule)
+	}
+}
+
+func TestLabelRoutersAreServedWhereTheyAsk(t *testing.T) {
+	const rule, points, secure = "traefik.http.routers.x.rule", "traefik.http.routers.x.entrypoints", "traefik.http.routers.x.tls"
+	cases := []struct {
+		name   string
+		labels []string
+		direct bool
+		want   string // routers with their entry points and TLS
+	}{
+		{"nothing said", nil, false, "x:web x~tls:websecure+tls"},
+		{"web", []string{points, "web"}, false, "x:web"},
+		{"TLS", []string{secure, "true"}, false, "x:websecure+tls x~redirect:web"},
+		{"no TLS", []string{secure, "false"}, false, "x:web x~tls:websecure+tls"},
+		{"websecure", []string{points, "websecure"}, false, "x:websecure+tls x~redirect:web"},
+		{"both", []string{points, "websecure, web"}, false, "x:web x~tls:websecure+tls"},
+		{"both with TLS", []string{points, "web,websecure", secure, "true"}, false, "x:web,websecure+tls x~redirect:web"},
+		{"an instance of the older tool", []string{points, "websecure", secure, "true"}, true, "x:web x~tls:websecure+tls"},
+		{"redirected by the user", []string{secure, "true", "traefik.http.routers.y.rule", "Host( `a.com`)", "traefik.http.routers.y.entrypoints", "web"}, false,
+			"x:websecure+tls y:web"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			spec := serviceSpec("svc", withLabels(rule, "Host(`a.com`)"), withLabels(c.labels...))
+			spec.Direct = c.direct
+			accepted(t, spec)
+			var got []string
+			routers := configuration(t, render(t, testSettings(), View{}, routed(spec, 0))).Routers
+			for _, name := range slices.Sorted(maps.Keys(routers)) {
+				if local, ok := strings.CutPrefix(name, "svc-r3-"); ok {
+					line := local + ":" + strings.Join(routers[name].EntryPoints, ",")
+					if routers[name].TLS != nil {
+						line += "+tls"
+					}
+					got = append(got, line)
+				}
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("routers %s, want %s", strings.Join(got, " "), c.want)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/traefik/traefik/v3/pkg/config/dynamic"
 	"github.com/vulcand/oxy/v2/buffer"
 	"github.com/vulcand/oxy/v2/cbreaker"
 )
@@ -15,10 +16,13 @@ func checkBreaker(expression string) (err error) {
 	return err
 }
 
-// checkRetryExpression says whether the edge can read the retry expression of a buffering middleware.
-func checkRetryExpression(expression string) (err error) {
+// checkBuffering says whether the edge can make a buffering middleware of these settings.
+func checkBuffering(b *dynamic.Buffering) (err error) {
 	defer recovered(&err)
-	_, err = buffer.New(http.NotFoundHandler(), buffer.Retry(expression))
+	_, err = buffer.New(http.NotFoundHandler(),
+		buffer.MemRequestBodyBytes(b.MemRequestBodyBytes), buffer.MaxRequestBodyBytes(b.MaxRequestBodyBytes),
+		buffer.MemResponseBodyBytes(b.MemResponseBodyBytes), buffer.MaxResponseBodyBytes(b.MaxResponseBodyBytes),
+		buffer.Cond(b.RetryExpression != "", buffer.Retry(b.RetryExpression)))
 	return err
 }
 

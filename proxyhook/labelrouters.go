@@ -2,6 +2,7 @@ package proxyhook
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -100,10 +101,27 @@ func readRule(text, syntax string, free, paths bool) (rule, []string, error) {
 			}
 		}
 	}
+	if err == nil && syntax == syntaxV3 && free && looksOld(parsed) {
+		warnings = append(warnings, "the braces look like a pattern of Traefik v2, which v3 takes as they stand; say rulesyntax=v2 if one is meant")
+	}
 	if err == nil && syntax == syntaxV2 {
 		warnings = append(warnings, "the rule is written for Traefik v2, whose syntax goes away with v4; write it for v3")
 	}
 	return parsed, warnings, err
+}
+
+// oldPattern is how rules of v2 name a part of a host or path.
+var oldPattern = regexp.MustCompile(`\{[A-Za-z][A-Za-z0-9_-]*(:[^}]*)?\}`)
+
+func looksOld(r rule) bool {
+	old := false
+	leaves(r.tree, func(leaf *rules.Tree) {
+		switch leaf.Matcher {
+		case "Host", "HostRegexp", "Path", "PathPrefix":
+			old = old || oldPattern.MatchString(leaf.Value[0])
+		}
+	})
+	return old
 }
 
 // portable says whether a rule means the same in both syntaxes.
@@ -163,22 +181,32 @@ func (p *planner) serveLabels(key string, labels *dynamic.Router, made *router, 
 		p.serveRoute(made)
 	case labels.TLS == nil && len(entryPoints) == 0:
 		p.serveOpen(made)
-	case labels.TLS == nil:
+	case labels.TLS == nil && !slices.Contains(entryPoints, p.settings.WebSecure):
 		made.plain = entryPoints
+	case labels.TLS == nil:
+		// Plain HTTP on the entry point for TLS would serve nobody.
+		made.plain = slices.DeleteFunc(entryPoints, func(name string) bool { return name == p.settings.WebSecure })
+		p.serveSecure(made, []string{p.settings.WebSecure}, &dynamic.RouterTLSConfig{})
 	case p.settings.WebSecure == "":
 		p.add(p.set.field(key+"tls"), "the edges have no entry point for TLS")
+	case len(entryPoints) == 0:
+		p.serveSecure(made, []string{p.settings.WebSecure}, p.labelTLS(key, labels.TLS))
 	default:
-		made.tls = p.labelTLS(key, labels.TLS)
-		made.secure = entryPoints
-		if len(entryPoints) == 0 {
-			made.secure = []string{p.settings.WebSecure}
-		}
-		made.redirect = slices.Contains(made.secure, p.settings.WebSecure)
-		if p.spec.Direct && made.redirect {
-			// Clients of the older tool ask its instances at the plain entry point.
-			made.redirect = false
-			made.plain = []string{p.settings.Web}
-		}
+		p.serveSecure(made, entryPoints, p.labelTLS(key, labels.TLS))
+	}
+}
+
+// serveSecure serves a router with TLS. Plain HTTP is redirected, unless the
+// router is served there too.
+func (p *planner) serveSecure(made *router, entryPoints []string, tls *dynamic.RouterTLSConfig) {
+	made.secure, made.tls = entryPoints, tls
+	switch {
+	case len(made.plain) > 0 || !slices.Contains(entryPoints, p.settings.WebSecure):
+	case p.spec.Direct:
+		// Clients of the older tool ask its instances at the plain entry point.
+		made.plain = []string{p.settings.Web}
+	default:
+		made.redirect = true
 	}
 }
 

@@ -20,10 +20,10 @@ type Matcher struct{ plain, secure http.Handler }
 // NewMatcher makes the matcher of a snapshot. Services that Render would leave
 // out are not matched.
 func NewMatcher(s Settings, snapshot *fleet.Snapshot) (*Matcher, error) {
-	made.mu.Lock()
-	defer made.mu.Unlock()
-	plans, _ := made.plansLocked(s, snapshot)
-	plain, secure, err := made.muxersLocked(plans)
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	plans, _ := kept.plansLocked(s, snapshot)
+	plain, secure, err := kept.muxersLocked(plans)
 	if err != nil {
 		return nil, err
 	}

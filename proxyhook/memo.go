@@ -27,7 +27,7 @@ type madePlan struct {
 	err  error
 }
 
-var made memo
+var kept memo
 
 // spareSpecs is how many specs that a snapshot does not hold are kept.
 const spareSpecs = 64

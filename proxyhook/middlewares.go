@@ -3,6 +3,7 @@ package proxyhook
 import (
 	"fmt"
 	"maps"
+	"mime"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -131,8 +132,8 @@ func (c middlewareCheck) strategy(kind string, strategy *dynamic.IPStrategy) {
 	if strategy.Depth < 0 {
 		c.refuse(kind+".ipstrategy.depth", "%d is negative", strategy.Depth)
 	}
-	if len(strategy.ExcludedIPs) > 0 {
-		c.ranges(kind+".ipstrategy.excludedips", strategy.ExcludedIPs)
+	if _, err := strategy.Get(); err != nil {
+		c.refuse(kind+".ipstrategy", "%s", err)
 	}
 }
 
@@ -174,9 +175,9 @@ func (c middlewareCheck) checkLimits(middleware *dynamic.Middleware) {
 			c.refuse("circuitbreaker.expression", "%q: %s", breaker.Expression, err)
 		}
 	}
-	if buffering := middleware.Buffering; buffering != nil && buffering.RetryExpression != "" {
-		if err := checkRetryExpression(buffering.RetryExpression); err != nil {
-			c.refuse("buffering.retryexpression", "%q: %s", buffering.RetryExpression, err)
+	if buffering := middleware.Buffering; buffering != nil {
+		if err := checkBuffering(buffering); err != nil {
+			c.refuse("buffering", "%s", err)
 		}
 	}
 	if retry := middleware.Retry; retry != nil {
@@ -227,13 +228,27 @@ func (c middlewareCheck) checkAnswers(middleware *dynamic.Middleware) {
 		c.statuses("errors.statusrewrites", slices.Sorted(maps.Keys(page.StatusRewrites)))
 	}
 	if compress := middleware.Compress; compress != nil {
-		if len(compress.IncludedContentTypes) > 0 && len(compress.ExcludedContentTypes) > 0 {
-			c.refuse("compress.includedcontenttypes", "cannot stand beside excludedcontenttypes")
-		}
-		for _, encoding := range append(slices.Clone(compress.Encodings), compress.DefaultEncoding) {
-			if encoding != "" && encoding != "gzip" && encoding != "br" && encoding != "zstd" {
-				c.refuse("compress.encodings", "%q is not gzip, br or zstd", encoding)
+		c.checkCompress(compress)
+	}
+}
+
+func (c middlewareCheck) checkCompress(compress *dynamic.Compress) {
+	if len(compress.IncludedContentTypes) > 0 && len(compress.ExcludedContentTypes) > 0 {
+		c.refuse("compress.includedcontenttypes", "cannot stand beside excludedcontenttypes")
+	}
+	for setting, list := range map[string][]string{"includedcontenttypes": compress.IncludedContentTypes, "excludedcontenttypes": compress.ExcludedContentTypes} {
+		for _, contentType := range list {
+			if _, _, err := mime.ParseMediaType(contentType); err != nil {
+				c.refuse("compress."+setting, "%q is not a content type", contentType)
 			}
+		}
+	}
+	if compress.MinResponseBodyBytes < 0 {
+		c.refuse("compress.minresponsebodybytes", "%d is negative", compress.MinResponseBodyBytes)
+	}
+	for _, encoding := range append(slices.Clone(compress.Encodings), compress.DefaultEncoding) {
+		if encoding != "" && encoding != "gzip" && encoding != "br" && encoding != "zstd" {
+			c.refuse("compress.encodings", "%q is not gzip, br or zstd", encoding)
 		}
 	}
 }

@@ -47,9 +47,9 @@ func Render(s Settings, snapshot *fleet.Snapshot, v View) (*Document, error) {
 
 // renderParts returns the fragment of each service that has routers.
 func renderParts(s Settings, snapshot *fleet.Snapshot, v View) (parts []fragment, refused map[string]error, err error) {
-	made.mu.Lock()
-	defer made.mu.Unlock()
-	plans, refused := made.plansLocked(s, snapshot)
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	plans, refused := kept.plansLocked(s, snapshot)
 	parts = make([]fragment, 0, len(plans)+1)
 	for i, p := range plans {
 		routed := &snapshot.Services[i]

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,5 +297,29 @@ func BenchmarkMatcher1000ServicesFromNothing(b *testing.B) {
 		if _, err := NewMatcher(testSettings(), snapshot); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func BenchmarkCheckBeside1000Services(b *testing.B) {
+	var others []fleet.Spec
+	for _, service := range benchmarkSnapshot(1000).Services {
+		others = append(others, *service.Spec)
+	}
+	spec := *serviceSpec("new", withHosts("new.example.com"))
+	for b.Loop() {
+		if _, err := Check(testSettings(), spec, others); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkMatchAmong1000Services(b *testing.B) {
+	matcher, err := NewMatcher(testSettings(), benchmarkSnapshot(1000))
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := httptest.NewRequest(http.MethodGet, "http://service-0999.example.com/", nil)
+	for b.Loop() {
+		matcher.Match(request)
 	}
 }

@@ -73,10 +73,14 @@ func checkRoute(s Settings, route fleet.Route, m *mistakes) fleet.Route {
 		}
 	}
 	route.Hosts = hosts
+	wholeSite := route.PathPrefix == "/" && len(route.Hosts) == 0 && route.Cookie == nil
 	route.PathPrefix = checkPath(route.PathPrefix, m)
 	checkCookie(route.Cookie, m)
-	if route.StripPrefix && route.PathPrefix == "" {
+	if route.PathPrefix == "" {
 		route.StripPrefix = false
+	}
+	if wholeSite {
+		route.PathPrefix = "/"
 	}
 	switch {
 	case route.TLS && s.WebSecure == "":
@@ -153,7 +157,11 @@ func routeRule(route fleet.Route) string {
 		}
 		parts = append(parts, text)
 	}
-	if route.PathPrefix != "" {
+	switch route.PathPrefix {
+	case "":
+	case "/": // every request that nothing else takes
+		parts = append(parts, spell("PathPrefix", "/"))
+	default:
 		parts = append(parts, pathMatcher(route.PathPrefix))
 	}
 	if route.Cookie != nil {

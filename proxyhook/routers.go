@@ -177,10 +177,9 @@ func (p *planner) addRedirects() {
 		if !r.redirect {
 			continue
 		}
-		own, _ := r.rule.conjunctions()
+		own := alternatives(r.rule)
 		for _, other := range p.plan.routers {
-			theirs, _ := other.rule.conjunctions()
-			if other.name != r.name && slices.Contains(other.plain, p.settings.Web) && slices.Equal(own, theirs) {
+			if other.name != r.name && slices.Contains(other.plain, p.settings.Web) && slices.Equal(own, alternatives(other.rule)) {
 				r.redirect = false
 			}
 		}
