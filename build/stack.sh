@@ -66,7 +66,7 @@ wait_ready() {
 answers() { [ "$(http_status "$1" "$2" "$3")" = "$4" ]; }
 
 not_ready() {
-  compose logs --tail 20 spawner traefik >&2 || true
+  compose logs --no-color --tail 20 spawner traefik >&2 || true
   die "$1: the last lines of its log stand above"
 }
 
