@@ -288,8 +288,12 @@ func (a *actor) endpoints() []fleet.Endpoint {
 	return list
 }
 
-// publish tells the data plane what the service is now.
+// publish tells the data plane what the service is now. One that is being
+// removed is told of no more.
 func (a *actor) publish() {
+	if a.removing {
+		return
+	}
 	routed := fleet.Routed{Name: a.name, Revision: a.desired.Revision, Status: a.status(), DownSince: a.downSince}
 	if a.print != nil {
 		routed.Spec, routed.Port = a.print.spec, a.print.port

@@ -90,11 +90,15 @@ func (a *actor) sandboxNotice(r *replica, n fleet.Notice) {
 	case fleet.NoticeDied, fleet.NoticeRemoved:
 		r.mu.Lock()
 		r.sandbox.running = false
+		ready := r.state == stateReady
 		r.mu.Unlock()
+		if ready {
+			a.recycle(r, "its sandbox ended")
+		}
 	case fleet.NoticeStarted:
 		v := r.look()
 		r.mu.Lock()
-		began, ready := r.startedAt, r.state == stateReady || r.state == stateUnhealthy
+		began, ready := r.startedAt, r.state == stateReady
 		r.sandbox.running = true
 		r.mu.Unlock()
 		if ready && v.want == wantUp && !began.IsZero() && n.Time.After(began) {

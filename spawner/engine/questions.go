@@ -199,7 +199,9 @@ func (a *actor) why() fleet.Why {
 	case powerWaking, powerWanted:
 		add("%d requests wait for it", len(a.waiters))
 	case powerFailed:
-		add("%s", a.failure)
+		if a.failure != nil {
+			add("%s", a.failure)
+		}
 	}
 	for _, r := range a.replicas {
 		if v := r.look(); v.lastError != nil && v.state != stateReady {

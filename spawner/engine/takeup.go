@@ -317,7 +317,10 @@ func (a *actor) settleIn(found []*replica) {
 	}
 	a.noteDown()
 	switch running := slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().state == stateReady }); {
-	case a.removing || a.print == nil:
+	case a.removing:
+	case a.print == nil:
+		a.power = powerFailed
+		a.failure = fleet.Errorf(fleet.Unavailable, "%s has never been deployed successfully", a.name)
 	case running:
 		a.power, a.awakeAt = powerAwake, time.Now()
 		a.desired.Power = fleet.PowerAwake

@@ -33,7 +33,7 @@ func (e *Engine) Restart(ctx context.Context, name, by string) (fleet.Accepted, 
 // of it but jobs and events. It cancels whatever else goes on.
 func (e *Engine) Remove(ctx context.Context, name, by string) (fleet.Accepted, error) {
 	return e.accept(ctx, newJob(fleet.JobRemove, name, by), func(a *actor) error {
-		if a.removing {
+		if a.removing && a.job != nil { // one that failed may be asked for again
 			return fleet.Errorf(fleet.Conflict, "%s is being removed already", a.name)
 		}
 		return nil
@@ -74,7 +74,7 @@ func (e *Engine) accept(ctx context.Context, job fleet.Job, check func(*actor) e
 	}
 	var refused error
 	err := a.call(ctx, func() {
-		if refused = check(a); refused == nil && a.removing {
+		if refused = check(a); refused == nil && a.removing && job.Kind != fleet.JobRemove {
 			refused = fleet.Errorf(fleet.Conflict, "%s is being removed", a.name)
 		}
 	})
@@ -125,7 +125,7 @@ func (e *Engine) runJob(run *jobRun) error {
 	case fleet.JobRestart:
 		err = e.runRollout(run, a, nil, true)
 	case fleet.JobRemove:
-		return e.runRemove(run, a)
+		err = e.runRemove(run, a)
 	default:
 		err = fmt.Errorf("there is no job of kind %q", job.Kind)
 	}
@@ -136,6 +136,9 @@ func (e *Engine) runJob(run *jobRun) error {
 // endJob lets the service be what it is without its job.
 func (a *actor) endJob(err error) {
 	a.job = nil
+	if a.removing {
+		return // it is gone, or a remove that failed may be asked for again
+	}
 	if a.print == nil && err != nil {
 		a.failure = fleet.Errorf(fleet.Unavailable, "%s has never been deployed successfully: %s", a.name, err)
 		a.power = powerFailed
