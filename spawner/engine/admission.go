@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -99,12 +100,21 @@ func taken(port fleet.Port, other fleet.Spec) bool {
 	}
 	return slices.ContainsFunc(other.Ports, func(p fleet.Port) bool {
 		sameProtocol := (p.Protocol == "udp") == (port.Protocol == "udp")
-		overlap := everywhere(p.HostIP) || everywhere(port.HostIP) || p.HostIP == port.HostIP
+		mine, theirs := hostAddress(port), hostAddress(p)
+		overlap := mine.IsUnspecified() || theirs.IsUnspecified() || mine == theirs
 		return p.HostPort == port.HostPort && sameProtocol && overlap
 	})
 }
 
-func everywhere(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+// hostAddress is the address of the node that a port is published on;
+// unspecified for all of them.
+func hostAddress(port fleet.Port) netip.Addr {
+	address, err := netip.ParseAddr(port.HostIP)
+	if err != nil { // empty: a spec with anything else is refused
+		return netip.IPv4Unspecified()
+	}
+	return address.Unmap()
+}
 
 // needsItself follows wake.needs and returns the way back to the spec's own service; "" = there is none.
 func needsItself(spec fleet.Spec, others []fleet.Spec) string {
