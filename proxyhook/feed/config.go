@@ -2,12 +2,9 @@ package feed
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"edgespawner/fleet"
@@ -65,37 +62,3 @@ type Config struct {
 
 // edgeName is what an edge may be called.
 var edgeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-
-// ParseEdge reads an edge as a flag gives it: NAME=URL[,URL…], where an http URL
-// is the web entry point, an https URL websecure, and metrics+http(s) the
-// Prometheus page.
-func ParseEdge(text string) (EdgeAddress, error) {
-	name, list, found := strings.Cut(text, "=")
-	if !found || !edgeName.MatchString(name) {
-		return EdgeAddress{}, fmt.Errorf("an edge is written NAME=URL[,URL…], not %q", text)
-	}
-	address := EdgeAddress{Name: name}
-	for _, item := range strings.Split(list, ",") {
-		parsed, err := url.Parse(strings.TrimSpace(item))
-		if err != nil || parsed.Host == "" {
-			return EdgeAddress{}, fmt.Errorf("edge %s: %q is not a URL", name, item)
-		}
-		var field *string
-		switch parsed.Scheme {
-		case "http":
-			field = &address.Web
-		case "https":
-			field = &address.WebSecure
-		case "metrics+http", "metrics+https":
-			field = &address.Metrics
-			parsed.Scheme = strings.TrimPrefix(parsed.Scheme, "metrics+")
-		default:
-			return EdgeAddress{}, fmt.Errorf("edge %s: %q begins with neither http, https nor metrics+http", name, item)
-		}
-		if *field != "" {
-			return EdgeAddress{}, fmt.Errorf("edge %s: two URLs of one kind", name)
-		}
-		*field = parsed.String()
-	}
-	return address, nil
-}

@@ -149,16 +149,3 @@ func TestEdgesFoundByLabelAreProbed(t *testing.T) {
 		}
 	})
 }
-
-func TestAnEdgeIsParsedFromAFlag(t *testing.T) {
-	got, err := ParseEdge("main=http://a:80,https://a:443,metrics+http://a:8082/metrics")
-	want := EdgeAddress{Name: "main", Web: "http://a:80", WebSecure: "https://a:443", Metrics: "http://a:8082/metrics"}
-	if err != nil || got != want {
-		t.Errorf("got %+v, %v", got, err)
-	}
-	for _, text := range []string{"", "main", "main=", "main=a:80", "main=ftp://a", "=http://a", "a b=http://a", "main=http://a,http://b"} {
-		if got, err := ParseEdge(text); err == nil {
-			t.Errorf("%q is taken for %+v", text, got)
-		}
-	}
-}

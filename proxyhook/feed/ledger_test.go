@@ -60,6 +60,26 @@ func TestAHostWithoutACertificateCostsOneOrderAPause(t *testing.T) {
 	})
 }
 
+func TestANewRevisionIsTriedSooner(t *testing.T) {
+	l := newLedger("le")
+	publish := func(revision int) { l.reconcile(&fleet.Snapshot{Services: []fleet.Routed{secure("blog", revision)}}) }
+	start := time.Unix(0, 0)
+	publish(1)
+	o := l.orders["blog"]
+	o.state, o.since, o.until, o.failures = orderResting, start, start.Add(31*time.Minute), 2
+	publish(1)
+	if _, trying := l.view(start.Add(12 * time.Minute)); len(trying) != 0 {
+		t.Error("the same revision is tried before its pause is over")
+	}
+	publish(2)
+	if _, trying := l.view(start.Add(9 * time.Minute)); len(trying) != 0 {
+		t.Error("a new revision is tried at once")
+	}
+	if _, trying := l.view(start.Add(10 * time.Minute)); len(trying) != 1 {
+		t.Error("a new revision is not tried sooner")
+	}
+}
+
 func TestPausesBetweenOrdersGrow(t *testing.T) {
 	var got []time.Duration
 	for failures := range 8 {
