@@ -136,13 +136,20 @@ func fallbackService(s Settings, middleware string) *dynamic.Service {
 	return service
 }
 
+// idleConnections is how many idle connections an edge keeps to one server, as
+// Traefik's own default transport does. A transport that does not say so keeps 2.
+const idleConnections = 200
+
 func sharedTransports() map[string]*dynamic.ServersTransport {
 	timeouts := &dynamic.ForwardingTimeouts{DialTimeout: ptypes.Duration(dialTimeout), IdleConnTimeout: ptypes.Duration(idleTimeout)}
 	return map[string]*dynamic.ServersTransport{
-		sharedAppTransport: {ForwardingTimeouts: timeouts},
+		sharedAppTransport: {ForwardingTimeouts: timeouts, MaxIdleConnsPerHost: idleConnections},
 		// A replica is dialled by its address, which no certificate names.
-		sharedAppTLSTransport: {ForwardingTimeouts: timeouts, InsecureSkipVerify: true},
-		sharedFallback:        {ForwardingTimeouts: &dynamic.ForwardingTimeouts{DialTimeout: ptypes.Duration(dialTimeout)}},
+		sharedAppTLSTransport: {ForwardingTimeouts: timeouts, MaxIdleConnsPerHost: idleConnections, InsecureSkipVerify: true},
+		sharedFallback: {
+			ForwardingTimeouts:  &dynamic.ForwardingTimeouts{DialTimeout: ptypes.Duration(dialTimeout)},
+			MaxIdleConnsPerHost: idleConnections,
+		},
 	}
 }
 
