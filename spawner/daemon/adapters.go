@@ -220,13 +220,13 @@ func rootFS(path, name string) (io.ReadCloser, error) {
 	return io.NopCloser(&archive), nil
 }
 
-// metricsPages are the Prometheus pages of the edges that have one.
+// metricsPages are the Prometheus pages of the edges. An edge that has none is
+// among them: what it counts is not known, and nothing may be concluded.
 func (s *spawner) metricsPages() []activity.Page {
-	var pages []activity.Page
-	for _, edge := range s.feed.Addresses() {
-		if edge.Metrics != "" {
-			pages = append(pages, activity.Page{Edge: edge.Name, URL: metricsPage(edge.Metrics)})
-		}
+	addresses := s.feed.Addresses()
+	pages := make([]activity.Page, len(addresses))
+	for i, edge := range addresses {
+		pages[i] = activity.Page{Edge: edge.Name, URL: metricsPage(edge.Metrics)}
 	}
 	return pages
 }
@@ -234,7 +234,7 @@ func (s *spawner) metricsPages() []activity.Page {
 // metricsPage adds the usual path to an address that has none.
 func metricsPage(address string) string {
 	u, err := url.Parse(address)
-	if err != nil || u.Path != "" && u.Path != "/" {
+	if err != nil || address == "" || u.Path != "" && u.Path != "/" {
 		return address
 	}
 	return u.JoinPath("metrics").String()

@@ -61,7 +61,7 @@ func (e *Engine) sandboxConfig(r *replica, name string, networks []fleet.Attachm
 		Image:    e.config.SandboxImage,
 		Labels:   r.labels(fleet.RoleSandbox),
 		Restart:  "always",
-		Hostname: r.name(),
+		Hostname: r.containerName(),
 		Networks: networks,
 	}
 	if publish {

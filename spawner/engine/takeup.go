@@ -229,8 +229,36 @@ func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found 
 			a.newest = &revisions[0].Spec
 		}
 		a.removing = desired.Removing
-		a.settleIn(replicas)
+		a.settleIn(slices.Concat(replicas, e.missing(a, desired, inService, replicas)))
 	})
+}
+
+// missing makes the replicas that are wanted and of which nothing was found, on
+// a node where others of the service are; a wake makes their containers.
+func (e *Engine) missing(a *actor, desired fleet.Desired, print *blueprint, found []*replica) []*replica {
+	if print == nil || desired.Removing {
+		return nil
+	}
+	node := e.nodeNames()[0]
+	there := map[int]bool{}
+	publishing := map[string]bool{}
+	for _, r := range found {
+		node = r.node
+		there[r.index] = true
+		publishing[r.node] = publishing[r.node] || r.publish
+	}
+	var list []*replica
+	for index := range desired.Replicas {
+		if there[index] {
+			continue
+		}
+		publish := print.publishes() && !publishing[node]
+		publishing[node] = publishing[node] || publish
+		r := e.newReplica(a, index, node, print, publish)
+		e.group.Go(func() { r.drive(e.life) })
+		list = append(list, r)
+	}
+	return list
 }
 
 // redraw makes the blueprint of a revision that was rolled out before; nil when
