@@ -1,12 +1,14 @@
 package stand
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ type Spawner struct {
 	*Process
 	stand *Stand
 
-	Program     string // bin/spawner
+	Program     string // bin/spawner; SPAWNER_BINARY names another
 	StateDir    string
 	APIURL      string
 	FallbackURL string
@@ -29,7 +31,7 @@ func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o opt
 	fallbackPort := FreePort(t)
 	sp := &Spawner{
 		stand:       s,
-		Program:     filepath.Join(root, "bin", "spawner"),
+		Program:     cmp.Or(os.Getenv("SPAWNER_BINARY"), filepath.Join(root, "bin", "spawner")),
 		StateDir:    filepath.Join(s.Dir, "state"),
 		APIURL:      fmt.Sprintf("http://127.0.0.1:%d", apiPort),
 		FallbackURL: fmt.Sprintf("http://127.0.0.1:%d", fallbackPort),
@@ -56,6 +58,18 @@ func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o opt
 	env := append([]string{"SPAWNER_EDGE_TOKEN=" + edgeToken}, o.env...)
 	sp.Process = newProcess(t, s.Dir, "spawner", sp.Program, append(args, o.flags...), env)
 	return sp
+}
+
+// Successor is a spawner with the same flags and a state directory of its own,
+// such as another machine would run for the day that this one is gone. It is down.
+func (sp *Spawner) Successor(name string) *Spawner {
+	sp.t.Helper()
+	next := &Spawner{stand: sp.stand, Program: sp.Program, APIURL: sp.APIURL, FallbackURL: sp.FallbackURL}
+	next.StateDir = filepath.Join(sp.stand.Dir, name)
+	args := append(slices.Clone(sp.args), "--state-dir="+next.StateDir)
+	next.Process = newProcess(sp.t, sp.stand.Dir, name, sp.Program, args, sp.env)
+	sp.t.Cleanup(next.Kill)
+	return next
 }
 
 // SetFlag adds or overrides a flag, from the next start on.

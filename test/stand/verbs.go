@@ -32,6 +32,26 @@ func (s *Stand) TryDeploy(spec fleet.Spec) (fleet.Job, error) {
 	})
 }
 
+// StartDeploy asks for a deploy and returns at once; WaitJob tells how it ended.
+func (s *Stand) StartDeploy(spec fleet.Spec) fleet.Accepted {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	accepted, err := s.Client.Deploy(ctx, spec, client.DeployOptions{})
+	must(s.t, err, "deploy %s", spec.Name)
+	return accepted
+}
+
+// WaitJob returns a job at its end, however it ended.
+func (s *Stand) WaitJob(id string) fleet.Job {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), jobTime)
+	defer cancel()
+	job, err := s.Client.WaitJob(ctx, id)
+	must(s.t, err, "wait for job %s", id)
+	return job
+}
+
 // DeployJSON deploys a body as it stands and returns the job, which must succeed.
 func (s *Stand) DeployJSON(body string) fleet.Job {
 	s.t.Helper()
