@@ -32,6 +32,7 @@ func (r *replica) createSandbox(ctx context.Context) error {
 	if err := r.engine.ensureSandboxImage(ctx, r.node); err != nil {
 		return err
 	}
+	r.engine.networks.use(r) // first, so that nobody takes them away as unused
 	networks, err := r.engine.networks.ensure(ctx, r.node, r.print.spec.Networks)
 	if err != nil {
 		return err
@@ -143,8 +144,10 @@ func (r *replica) observe(ctx context.Context) error {
 	switch app.Status {
 	case fleet.ContainerPaused:
 		r.setStateLocked(statePaused)
-	case fleet.ContainerRunning: // by somebody else's hand: a start that does nothing is as good
-		r.startedAt = time.Time{}
+	case fleet.ContainerRunning: // a life that is ending, or one that we know nothing of
+		r.setStateLocked(stateStarting)
+	default:
+		r.setStateLocked(stateDown)
 	}
 	return nil
 }
@@ -152,11 +155,11 @@ func (r *replica) observe(ctx context.Context) error {
 // forget gives back the names and addresses of containers that are gone.
 func (r *replica) forget(ctx context.Context, before view, sandbox, app fleet.Container) {
 	if sandbox.ID == "" && before.sandbox.id != "" {
-		r.engine.names.release(r.node, before.sandbox.name)
 		r.engine.sandboxes.leave(before.sandbox.id, r)
 		if err := r.engine.addresses.Release(ctx, r.node+"/"+before.sandbox.name); err != nil {
 			r.log.Error("Cannot release addresses", "error", err)
 		}
+		r.engine.names.release(r.node, before.sandbox.name)
 	}
 	if app.ID == "" && before.app.id != "" {
 		r.engine.names.release(r.node, before.app.name)
@@ -181,36 +184,49 @@ func (r *replica) inspect(ctx context.Context, id string) (fleet.Container, erro
 // remove removes the app, and the sandbox unless another replica shares it.
 // The address is free for others only after every edge has confirmed a document without it.
 func (r *replica) remove(ctx context.Context) error {
+	if err := r.down(ctx); err != nil { // as long as its grace is
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if v := r.look(); v.app.id != "" {
-		if err := r.down(ctx); err != nil {
-			return err
-		}
 		if err := r.engine.containers.Remove(ctx, r.node, v.app.id); err != nil {
 			return fmt.Errorf("cannot remove %s: %w", r.name(), err)
 		}
+		r.mu.Lock()
+		r.app = container{} // its name may be another's from now on
+		r.mu.Unlock()
 		r.engine.names.release(r.node, v.app.name)
 	}
-	if v := r.look(); v.sandbox.id != "" && r.engine.sandboxes.leave(v.sandbox.id, r) {
-		if err := r.removeSandbox(ctx, v.sandbox); err != nil {
+	if v := r.look(); v.sandbox.id != "" {
+		if err := r.leaveSandbox(ctx, v.sandbox); err != nil {
 			return err
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.app, r.sandbox = container{}, container{}
-	r.setStateLocked(stateGone)
+	if err := r.engine.networks.letGo(ctx, r); err != nil {
+		return err
+	}
+	r.setState(stateGone)
 	return nil
 }
 
-func (r *replica) removeSandbox(ctx context.Context, sandbox container) error {
-	if err := r.engine.containers.Remove(ctx, r.node, sandbox.id); err != nil {
-		return fmt.Errorf("cannot remove the sandbox of %s: %w", r.name(), err)
+// leaveSandbox removes the sandbox, and gives back its addresses and its name,
+// unless another replica shares it.
+func (r *replica) leaveSandbox(ctx context.Context, sandbox container) error {
+	last := r.engine.sandboxes.leave(sandbox.id, r)
+	if last {
+		if err := r.engine.containers.Remove(ctx, r.node, sandbox.id); err != nil {
+			return fmt.Errorf("cannot remove the sandbox of %s: %w", r.name(), err)
+		}
+		if err := r.engine.addresses.Release(ctx, r.node+"/"+sandbox.name); err != nil {
+			return fmt.Errorf("cannot release the addresses of %s: %w", r.name(), err)
+		}
 	}
-	r.engine.names.release(r.node, sandbox.name)
-	if err := r.engine.addresses.Release(ctx, r.node+"/"+sandbox.name); err != nil {
-		return fmt.Errorf("cannot release the addresses of %s: %w", r.name(), err)
+	r.mu.Lock()
+	r.sandbox = container{}
+	r.mu.Unlock()
+	if last { // the name, by which addresses are held, may be another's from now on
+		r.engine.names.release(r.node, sandbox.name)
 	}
-	return r.engine.networks.letGo(ctx, r)
+	return nil
 }

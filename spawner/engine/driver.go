@@ -77,6 +77,7 @@ func (r *replica) carryOut(ctx context.Context, w want) error {
 func (r *replica) tell(w want, err error) {
 	r.mu.Lock()
 	r.lastError = err
+	r.final = r.final && err == nil
 	r.mu.Unlock()
 	switch {
 	case err != nil:
@@ -91,21 +92,55 @@ func (r *replica) tell(w want, err error) {
 // up brings the app up and returns when it is ready. Containers that someone
 // removed or stopped behind our back are mended on the way.
 func (r *replica) up(ctx context.Context) error {
-	if s := r.look().state; s == stateReady {
-		return nil
-	}
-	var err error
-	for attempt := range startAttempts {
-		if err = r.upOnce(ctx); err == nil {
-			return nil
-		}
-		r.setState(stateDown)
-		if ctx.Err() != nil || !worthAnotherStart(err, attempt) {
+	if r.cannotServe() {
+		if err := r.down(ctx); err != nil {
 			return err
 		}
-		if repairErr := r.repair(ctx, err); repairErr != nil {
-			return repairErr
+	}
+	if r.look().state == stateReady {
+		return nil
+	}
+	for attempt := 0; ; attempt++ {
+		err := r.upOnce(ctx)
+		if err == nil || ctx.Err() != nil || errors.Is(err, errNotWanted) {
+			return err // not wanted: the order that came instead ends what was begun
 		}
+		again := attempt+1 < startAttempts && worthAnotherStart(err, attempt)
+		if again {
+			if repairErr := r.repair(ctx, err); repairErr != nil {
+				return repairErr
+			}
+		}
+		if fleet.KindOf(err) == fleet.BadGateway {
+			r.setState(stateDown) // the engine has said that it ended
+		} else if downErr := r.endBegun(ctx); again && downErr != nil {
+			return downErr
+		}
+		if !again {
+			return err
+		}
+	}
+}
+
+// cannotServe says whether the app may run and has to be stopped before a start
+// can be of use. To start one that runs does nothing, and the engine says "done".
+func (r *replica) cannotServe() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	anew := r.anew
+	r.anew = false
+	orphan := r.state == statePaused && !r.sandbox.running // it would go on in a network that is gone
+	return anew || orphan || r.state == stateStarting || r.state == stateUnhealthy || r.state == stateStopping
+}
+
+// endBegun stops an app whose start failed in a way that leaves open whether it runs.
+func (r *replica) endBegun(ctx context.Context) error {
+	if r.look().state != stateStarting {
+		return nil
+	}
+	err := r.down(ctx)
+	if err != nil {
+		r.log.Warn("Cannot stop an app that did not start well", "error", err)
 	}
 	return err
 }
@@ -370,7 +405,7 @@ func exitError(name string, c fleet.Container) error {
 func (r *replica) pause(ctx context.Context) error {
 	v := r.look()
 	if v.state != stateReady && v.state != stateUnhealthy {
-		return nil // an app that is down stays down: that is deeper than asked for
+		return r.down(ctx) // deeper than asked for; also an app that has only been begun
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -383,8 +418,7 @@ func (r *replica) pause(ctx context.Context) error {
 
 func (r *replica) down(ctx context.Context) error {
 	v := r.look()
-	if v.state == stateDown || v.app.id == "" {
-		r.setState(stateDown)
+	if v.state == stateDown || v.state == stateGone || v.app.id == "" {
 		return nil
 	}
 	grace := r.print.spec.StopGrace.Std()

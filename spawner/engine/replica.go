@@ -55,7 +55,9 @@ type replica struct {
 
 	mu         sync.Mutex
 	want       want
-	generation int // grows with every order, so that the same order given again is carried out again
+	generation int  // grows with every order, so that the same order given again is carried out again
+	anew       bool // the app is to be stopped before it is brought up: it runs and cannot serve
+	final      bool // it is to go, and that has not failed: no other order is taken any more
 	state      replicaState
 	sandbox    container
 	app        container
@@ -104,13 +106,17 @@ func (r *replica) name() string { return fleet.ReplicaName(r.service, r.index) }
 
 // order tells the driver where to bring the replica. It never waits. A start
 // under way that is no longer wanted is let go.
-func (r *replica) order(w want) { r.orderWith(w, nil) }
+func (r *replica) order(w want) { r.orderWith(w, false, nil) }
+
+// orderAnew has the app stopped, if it runs, and brought up again: one order, so
+// that the second half never takes the place of the first.
+func (r *replica) orderAnew() { r.orderWith(wantUp, true, nil) }
 
 // orderAndWait orders and waits until that has been carried out, has failed, or
 // a later order has taken its place (errNotWanted).
 func (r *replica) orderAndWait(ctx context.Context, w want) error {
 	done := make(chan error, 1)
-	r.orderWith(w, done)
+	r.orderWith(w, false, done)
 	select {
 	case err := <-done:
 		return err
@@ -119,8 +125,14 @@ func (r *replica) orderAndWait(ctx context.Context, w want) error {
 		case err := <-done:
 			return err
 		default:
+		}
+		if r.look().state != stateGone {
 			return errShutdown
 		}
+		if w != wantGone {
+			return errNotWanted
+		}
+		return nil // it went before
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -144,9 +156,19 @@ func (r *replica) answerOrders(generation int, err error) {
 	}
 }
 
-func (r *replica) orderWith(w want, done chan error) {
+func (r *replica) orderWith(w want, anew bool, done chan error) {
 	r.mu.Lock()
+	if r.final && w != wantGone {
+		r.mu.Unlock()
+		if done != nil {
+			done <- errNotWanted
+		}
+		return
+	}
 	r.want = w
+	r.final = w == wantGone
+	r.anew = anew || r.anew && w == wantUp
+	r.lastError = nil // of an order before
 	r.generation++
 	if done != nil {
 		r.waiting = append(r.waiting, waitingOrder{r.generation, done})
