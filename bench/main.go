@@ -30,6 +30,7 @@ var benchmarks = []benchmark{
 	{"crowd", "1,000 requests at once at a sleeper", crowd},
 	{"warm", "req/s through the edge against a plain route", warm},
 	{"crash", "an app killed -9, until it serves again", crash},
+	{"fleet", "100 replicas on one node", manyReplicas},
 	{"routes", "from a change to its confirmation by the edge", routes},
 	{"traffic", "200 req/s through sleeps, deploys and kills", trafficRun},
 	{"upload", "memory of the edge under a 1 GB upload", upload},
