@@ -56,3 +56,8 @@ func together(t *testing.T, n int, do func(i int)) {
 }
 
 func secret(text string) fleet.Secret { return fleet.Secret(text) }
+
+// lines are the lines of a text that are not empty.
+func lines(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == '\n' })
+}
