@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ import (
 //
 // Steps 1 to 4 take ShutdownTimeout at most.
 func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	s, err := assemble(ctx, config, log)
 	if err != nil {
 		return err
@@ -40,6 +44,11 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 	}
 	return s.serve(ctx)
 }
+
+// gcPercent is how much the heap may grow between two collections. A spawner
+// allocates little and lives long beside other programs: half of Go's default
+// costs it next to nothing and saves a quarter of its private memory.
+const gcPercent = 50
 
 // serve opens the listeners and runs every part until ctx ends or one fails.
 func (s *spawner) serve(ctx context.Context) error {
