@@ -26,6 +26,7 @@ type config struct {
 	StopDelay  time.Duration // STOP_DELAY: between SIGTERM and its end, without listening
 	CrashAfter time.Duration // CRASH_AFTER: exit 1; 0 = never
 	Exit       int           // EXIT: ends at once with this code; 0 = does not
+	ExitOn     string        // EXIT_ON: ends at once with code 1 where the machine is called so
 	ExitLater  int           // EXIT_LATER: as EXIT, but from the second start of its container on
 	Unhealthy  bool          // UNHEALTHY: /status answers 503 from the start
 	Hang       bool          // HANG: connections are taken and nothing is answered
@@ -79,6 +80,7 @@ func readConfig(getenv func(string) string) (config, error) {
 	flag("UNHEALTHY", &c.Unhealthy)
 	flag("HANG", &c.Hang)
 	text("VERSION", &c.Version)
+	text("EXIT_ON", &c.ExitOn)
 	text("IDS_FILE", &c.IDsFile)
 	read("PROTOCOL", func(value string) error {
 		if value != "http" && value != "h2c" {

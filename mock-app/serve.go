@@ -18,6 +18,9 @@ func serve(ctx context.Context, c config, log *slog.Logger) error {
 	if c.Exit != 0 {
 		os.Exit(c.Exit)
 	}
+	if c.ExitOn == c.Hostname {
+		os.Exit(1)
+	}
 	if c.ExitLater != 0 && startedBefore() {
 		os.Exit(c.ExitLater)
 	}
