@@ -37,7 +37,8 @@ type actor struct {
 	failure   error           // why power is failed
 	watchers  []powerWatcher
 	job       *fleet.Job // that runs now; nil = none
-	drain     context.CancelFunc
+	drain     context.CancelFunc // ends the draining under way; nil = none
+	drains    int                // that have begun; the outcome of an earlier one is nothing
 	version   uint64    // of the snapshot that holds what was published last
 	downSince time.Time // when the last running app ended; zero while one runs
 	awakeAt   time.Time
@@ -143,11 +144,18 @@ func (a *actor) transition(event powerEvent) effect {
 		a.log.Error("Power met an event that it does not know", "power", a.power, "event", event)
 		return effectNone
 	}
-	if to != a.power {
-		a.log.Debug("Power changed", "from", a.power, "to", to, "event", event)
+	from := a.power
+	if to != from {
+		a.log.Debug("Power changed", "from", from, "to", to, "event", event)
 		a.power = to
 		a.saveSoon()
 		a.tellWatchers()
+	}
+	switch {
+	case to == powerAwake && from == powerWaking:
+		a.awakeAt = time.Now()
+	case to == powerAwake && from == powerDraining:
+		a.reviveFallen()
 	}
 	switch what {
 	case effectStart:
@@ -223,8 +231,8 @@ func (a *actor) startRest() {
 		return
 	}
 	a.rest = false
-	for _, r := range a.replicas[1:] {
-		if r.look().want != wantUp {
+	for _, r := range a.replicas {
+		if v := r.look(); v.state != stateReady && !v.onTheWay() {
 			r.order(wantUp)
 		}
 	}
@@ -236,10 +244,8 @@ func (a *actor) serve() {
 		a.drain()
 		a.drain = nil
 	}
-	if a.awakeAt.IsZero() {
-		a.awakeAt = time.Now()
-	}
 	a.publish()
+	a.watchReady()
 	a.startRest()
 	if ready := a.endpoints(); len(ready) > 0 {
 		for i, waiter := range a.waiters {
@@ -309,11 +315,14 @@ func (a *actor) publish() {
 // received takes a driver's report.
 func (a *actor) received(r *replica, what report) {
 	a.noteDown()
-	if !slices.Contains(a.replicas, r) {
-		return // of a rollout: its job looks by itself
+	if !slices.Contains(a.replicas, r) || a.removing && what.kind != reportSettled {
+		return // of a rollout or a remove: its job looks by itself
 	}
 	switch what.kind {
 	case reportReady:
+		if r.look().state != stateReady {
+			return // it has ended since, and that is told next
+		}
 		r.watchHealth()
 		a.transition(eventReady)
 	case reportFailed:
@@ -354,8 +363,7 @@ func (a *actor) startFailed(r *replica, err error) {
 // anyOnTheWay says whether a replica is ready or being started.
 func (a *actor) anyOnTheWay() bool {
 	for _, r := range a.replicas {
-		v := r.look()
-		if v.state == stateReady || v.want == wantUp && v.lastError == nil {
+		if v := r.look(); v.state == stateReady || v.onTheWay() {
 			return true
 		}
 	}

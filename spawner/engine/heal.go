@@ -61,13 +61,18 @@ func (r *replica) verifyDeath() {
 func (a *actor) appEnded(r *replica, what report) {
 	a.engine.record(fleet.Event{Type: fleet.EventExit, Service: a.name, Container: r.name(), NodeID: r.node,
 		Message: fmt.Sprintf("%s %s", r.name(), what.exitText)})
-	if a.power != powerAwake && a.power != powerDraining {
+	switch a.power {
+	case powerAwake, powerDraining:
+	case powerWaking: // it was ready for a moment
+		a.restartLater(r, fmt.Errorf("%s %s", r.name(), what.exitText))
+		return
+	default:
 		a.checkStopped()
 		return
 	}
 	a.publish()
-	if a.endIsRest(what.exit) {
-		r.order(a.restWant())
+	if endIsRest(r.print.spec, what.exit) {
+		r.order(wantDown) // with its sandbox up
 		if a.noneUp() {
 			a.depth = fleet.SleepStop
 			a.awakeAt = time.Time{}
@@ -82,12 +87,8 @@ func (a *actor) appEnded(r *replica, what report) {
 	}
 }
 
-// restWant keeps an app that ended by itself down, with its sandbox up.
-func (a *actor) restWant() want { return wantDown }
-
 // endIsRest says whether an app's end is its own good right: sleep, and no fault.
-func (a *actor) endIsRest(exit int) bool {
-	spec := a.print.spec
+func endIsRest(spec *fleet.Spec, exit int) bool {
 	switch {
 	case spec.Direct, spec.Restart == fleet.RestartNever:
 		return true
@@ -130,7 +131,7 @@ func (a *actor) restartLater(r *replica, cause error) {
 	_, generation := r.orders()
 	time.AfterFunc(wait, func() {
 		a.post(func() {
-			if _, now := r.orders(); now == generation && a.power == powerAwake {
+			if _, now := r.orders(); now == generation && (a.power == powerAwake || a.power == powerWaking) {
 				r.order(wantUp)
 			}
 		})
@@ -156,15 +157,15 @@ func (a *actor) giveUp(r *replica, cause error) {
 	a.publish()
 }
 
-// healthChanged takes a prober's verdict on a serving replica. The last one
-// that serves is never taken off the edge for a failed probe alone.
+// healthChanged takes a prober's verdict on a serving replica. One that fails is
+// taken off the edge and restarted; requests are held meanwhile if it was the last.
 func (a *actor) healthChanged(r *replica, healthy bool, reason error) {
 	v := r.look()
 	switch {
 	case healthy && v.state == stateUnhealthy:
 		r.setState(stateReady)
 		a.engine.record(fleet.Event{Type: fleet.EventHealth, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("Container %s healthy", r.name())})
-		a.publish()
+		a.transition(eventReady)
 	case !healthy && v.state == stateReady:
 		r.setState(stateUnhealthy)
 		a.engine.record(fleet.Event{Type: fleet.EventHealth, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("Container %s failed health check: %s", r.name(), reason)})
@@ -179,6 +180,6 @@ func (a *actor) replaceUnhealthy(r *replica, reason error) {
 		return // a rollout replaces it or puts it back
 	}
 	r.stopWatchingHealth()
-	r.order(wantDown)
+	r.order(wantDown) // for the time of a back-off; a start stops it first, too
 	a.restartLater(r, reason)
 }

@@ -40,10 +40,23 @@ func (r *replica) endpoint() (fleet.Endpoint, bool) {
 // watchHealth begins the scheduled probes of a ready replica. The prober does not
 // repeat Docker's own HEALTHCHECK: its verdicts come as notices.
 func (r *replica) watchHealth() {
+	r.watched = true
 	r.engine.prober.Watch(r.target(), r.print.check, fleet.Healthy, r.look().readyAt)
 }
 
-func (r *replica) stopWatchingHealth() { r.engine.prober.Forget(r.target().Replica) }
+func (r *replica) stopWatchingHealth() {
+	r.watched = false
+	r.engine.prober.Forget(r.target().Replica)
+}
+
+// watchReady begins the probes of ready replicas that a job has brought up.
+func (a *actor) watchReady() {
+	for _, r := range a.replicas {
+		if !r.watched && r.look().state == stateReady {
+			r.watchHealth()
+		}
+	}
+}
 
 // ReportHealth takes the prober's changes.
 func (e *Engine) ReportHealth(change probes.Change) {

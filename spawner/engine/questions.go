@@ -191,6 +191,9 @@ func (a *actor) why() fleet.Why {
 		if held, _ := a.use.look(); held > 0 {
 			add("%d requests are held or proxied by the fallback router", held)
 		}
+		if a.print == nil {
+			break // its first deploy runs
+		}
 		if v := a.evidence().judge(time.Now()); v.reason != "" {
 			add("%s", v.reason)
 		} else if a.idleWhy != "" {

@@ -50,6 +50,7 @@ type replica struct {
 	// fixedAddress says that every address of the sandbox is its own for good. The driver alone uses it.
 	fixedAddress bool
 	beginning    <-chan struct{} // closes when the start that made it ready has been answered; of the driver alone
+	watched      bool            // the prober looks at it; of the actor alone
 	signal       chan struct{}   // capacity 1: want or gen changed
 	ended        chan struct{}   // closed when the driver has returned
 
@@ -252,6 +253,11 @@ func (v view) health() fleet.Health {
 		return fleet.Starting
 	}
 	return fleet.Unknown
+}
+
+// onTheWay says whether it is being brought up, or is to be.
+func (v view) onTheWay() bool {
+	return v.want == wantUp && v.lastError == nil && v.state != stateReady
 }
 
 // runs says whether the app's process exists and is not paused.

@@ -42,17 +42,19 @@ func (a *actor) beginDrain() {
 	replicas := append([]*replica(nil), a.replicas...)
 	ctx, cancel := a.engine.background(drainLimit)
 	a.drain = cancel
-	go func() {
+	a.drains++
+	number := a.drains
+	a.engine.group.Go(func() {
 		defer cancel()
 		err := a.engine.drained(ctx, a, version, replicas)
-		a.post(func() { a.endDrain(ctx, err) })
-	}()
+		a.post(func() { a.endDrain(number, err) })
+	})
 }
 
 // endDrain goes on to stop, or calls the sleep off when something is still in flight.
-func (a *actor) endDrain(drain context.Context, err error) {
-	if a.power != powerDraining {
-		return // called back meanwhile
+func (a *actor) endDrain(number int, err error) {
+	if a.power != powerDraining || a.drains != number {
+		return // called back meanwhile; what drains now is a later sleep
 	}
 	a.drain = nil
 	if err == nil {

@@ -120,9 +120,22 @@ func (a *actor) readyReplicas() []fleet.Endpoint {
 // reviveDown starts, for a request, what ended and waits for its back-off.
 func (a *actor) reviveDown() {
 	for _, r := range a.replicas {
-		if v := r.look(); v.state == stateDown {
+		if v := r.look(); v.state == stateDown && !v.onTheWay() {
 			r.order(wantUp)
 		}
+	}
+}
+
+// reviveFallen starts what ended by fault while the service was falling asleep,
+// and everything if nothing serves any more.
+func (a *actor) reviveFallen() {
+	for _, r := range a.replicas {
+		if v := r.look(); v.state == stateDown && v.want == wantUp {
+			r.order(wantUp)
+		}
+	}
+	if len(a.readyReplicas()) == 0 {
+		a.reviveDown()
 	}
 }
 
