@@ -67,6 +67,8 @@ func (a *actor) appNotice(r *replica, n fleet.Notice) {
 		}
 	case fleet.NoticeStarted:
 		a.startedByHand(r)
+	case fleet.NoticePaused:
+		a.pausedByHand(r)
 	case fleet.NoticeOOM:
 		a.engine.record(fleet.Event{Type: fleet.EventExit, Service: a.name, Container: r.name(), NodeID: r.node,
 			Message: fmt.Sprintf("%s ran out of memory", r.name())})
@@ -81,6 +83,36 @@ func (a *actor) startedByHand(r *replica) {
 	}
 	a.noteWake(r.name() + " was started by hand")
 	a.transition(eventRequest)
+}
+
+// pausedByHand lets an app go on that somebody else paused: clients wait in it.
+// The notice may be a late one of our own pause, so the engine is asked.
+func (a *actor) pausedByHand(r *replica) {
+	serves := func() bool {
+		v := r.look()
+		return v.want == wantUp && v.state == stateReady && slices.Contains(a.replicas, r)
+	}
+	if !serves() {
+		return
+	}
+	a.engine.group.Go(func() {
+		ctx, cancel := a.engine.background(callTimeout)
+		defer cancel()
+		c, err := a.engine.containers.Inspect(ctx, r.node, r.look().app.id)
+		if err != nil || c.Status != fleet.ContainerPaused {
+			return
+		}
+		a.post(func() {
+			if !serves() {
+				return
+			}
+			a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node,
+				Message: fmt.Sprintf("%s was paused by hand; it goes on", r.name())})
+			r.setState(statePaused)
+			a.publish()
+			r.order(wantUp)
+		})
+	})
 }
 
 // sandboxNotice finds apps that run in a network which is not there any more:
@@ -100,6 +132,7 @@ func (a *actor) sandboxNotice(r *replica, n fleet.Notice) {
 		r.mu.Lock()
 		began, ready := r.startedAt, r.state == stateReady
 		r.sandbox.running = true
+		r.anew = r.anew || r.state == statePaused
 		r.mu.Unlock()
 		if ready && v.want == wantUp && !began.IsZero() && n.Time.After(began) {
 			a.recycle(r, "its sandbox was restarted")
@@ -159,6 +192,8 @@ func (a *actor) compare(node string, found map[string]fleet.Container, asked tim
 			r.noticeDied(fleet.Notice{Node: node, Time: asked, Exit: app.ExitCode})
 		case v.state == stateReady && app.Status == fleet.ContainerRunning && sandbox.Status != fleet.ContainerRunning:
 			a.recycle(r, "its sandbox is down")
+		case v.state == stateReady && app.Status == fleet.ContainerPaused:
+			a.pausedByHand(r)
 		case v.state == stateDown && app.Status == fleet.ContainerRunning:
 			a.startedByHand(r)
 		}
