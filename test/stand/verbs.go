@@ -118,6 +118,16 @@ func (s *Stand) Services() []fleet.Service {
 	return services
 }
 
+// Why returns what the API says of why a service is as it is.
+func (s *Stand) Why(service string) fleet.Why {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	defer cancel()
+	why, err := s.Client.Why(ctx, service)
+	must(s.t, err, "ask why %s is as it is", service)
+	return why
+}
+
 // WaitReplicas waits until so many replicas of a service serve.
 func (s *Stand) WaitReplicas(service string, ready int) {
 	s.t.Helper()
