@@ -42,9 +42,11 @@ func (f *Feed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	o, err := f.poll(r.Context(), name, c)
 	if err != nil {
-		if r.Context().Err() == nil {
-			refuse(w, fleet.KindOf(err).HTTPStatus(), err)
+		status := fleet.KindOf(err).HTTPStatus()
+		if r.Context().Err() != nil { // the edge has left, or this server ends and the edge still reads
+			status = http.StatusServiceUnavailable
 		}
+		refuse(w, status, err)
 		return
 	}
 	write(w, r, o)

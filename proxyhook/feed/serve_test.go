@@ -64,6 +64,26 @@ func TestWhatIsNoPollIsRefused(t *testing.T) {
 	}
 }
 
+func TestAPollThatTheEndOfTheServerCutsOffIsNoEmptyDocument(t *testing.T) {
+	play(t, func(t *testing.T) {
+		s := open(t, Config{})
+		s.put("blog", "blog", 1)
+		ctx, end := context.WithCancel(s.feed.ConnContext(t.Context(), nil))
+		poll := func() *httptest.ResponseRecorder {
+			recorder := httptest.NewRecorder()
+			s.feed.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/traefik/config?edge=main", nil).WithContext(ctx))
+			return recorder
+		}
+		if first := poll(); first.Code != 200 || first.Body.Len() == 0 {
+			t.Fatalf("the first poll got %d with %d bytes", first.Code, first.Body.Len())
+		}
+		time.AfterFunc(holdTime/2, end)
+		if cut := poll(); cut.Code != 503 {
+			t.Errorf("a poll that was cut off got %d with %d bytes, want 503", cut.Code, cut.Body.Len())
+		}
+	})
+}
+
 func TestTheDocumentIsPlainJSONForWhoDoesNotAskForGzip(t *testing.T) {
 	f := New(Config{Settings: proxyhook.Settings{FallbackURL: "http://fallback:8000", EdgeSecret: "s", ProbeHost: probeHost}})
 	server := httptest.NewUnstartedServer(f)
