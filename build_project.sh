@@ -39,7 +39,6 @@ usage: ./build_project.sh [COMMAND]
   test [unit|e2e [GO TEST FLAGS]]
                     format, vet, lint, unit tests, end-to-end tests; or one of the two
   bench [ARGS]      run the benchmarks
-  lab [ARGS]        break real engines on this machine, and see
   compose ARGS      docker compose with the settings of this installation
   binaries          build bin/ only
   tool NAME         build a tool into the cache: traefik, pebble, pebble-challtestsrv, lint, unused
@@ -67,7 +66,6 @@ case $command in
   down) down "$@" ;;
   test) run_checks "$@" ;;
   bench) run_bench "$@" ;;
-  lab) run_lab "$@" ;;
   compose) require_docker; require_compose; load_settings; compose "$@" ;;
   tool) require_go; build_tool "${1:?which tool? traefik, pebble, pebble-challtestsrv, lint or unused}" ;;
   help | -h | --help) usage ;;

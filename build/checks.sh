@@ -81,14 +81,3 @@ run_bench() {
   step "Benchmarks"
   SPAWNER_BUILT=$root go run ./bench "$@"
 }
-
-run_lab() {
-  require_go
-  require_cc
-  require_docker
-  build_binaries
-  build_images
-  build_tool traefik
-  step "Lab"
-  SPAWNER_BUILT=$root go test -tags lab -count=1 -timeout 60m -v "$@" ./test/lab/...
-}
