@@ -11,7 +11,7 @@ import (
 
 // The cadence of a wake. The pause before the next try grows with the time
 // already waited, so that what a try costs and what its lateness costs stay in
-// proportion: an app that is ready after 80 ms is seen some 3 ms later, one
+// proportion: an app that is ready after 80 ms is seen a millisecond or two later, one
 // that takes a minute is not asked a thousand times a second.
 const (
 	leastConnect = 50 * time.Millisecond // a lost SYN is not waited for longer, at first
@@ -77,7 +77,7 @@ func step(kind fleet.CheckType, err error, waited, took time.Duration) time.Dura
 	var refused *errConnect
 	switch {
 	case errors.As(err, &refused):
-		return min(max(time.Millisecond, waited/25), mostDialStep)
+		return min(max(time.Millisecond, waited/50), mostDialStep)
 	case kind == fleet.CheckCommand, kind == fleet.CheckDocker:
 		return min(max(10*time.Millisecond, waited/10, took/2), mostExecStep)
 	default:

@@ -64,7 +64,7 @@ func TestTheStepAfterARefusedDialIsASmallPartOfTheWaiting(t *testing.T) {
 		want   time.Duration
 	}{
 		{fleet.CheckTCP, refused, 0, time.Millisecond},
-		{fleet.CheckHTTP, refused, 75 * time.Millisecond, 3 * time.Millisecond},
+		{fleet.CheckHTTP, refused, 100 * time.Millisecond, 2 * time.Millisecond},
 		{fleet.CheckHTTP, refused, time.Minute, mostDialStep},
 		{fleet.CheckHTTP, errors.New("503"), 0, 5 * time.Millisecond},
 		{fleet.CheckHTTP, errors.New("503"), time.Second, 50 * time.Millisecond},

@@ -26,7 +26,8 @@ func Effective(spec fleet.Spec, image fleet.Image, port int) fleet.HealthCheck {
 // Effective returns the health check that holds for a service, complete with
 // its defaults: the spec's own; else the image's HEALTHCHECK; else the label of
 // the older API, if its URL is one that may be asked; else a dial of the
-// service's port; else a settling delay.
+// service's port; else a settling delay. An instance of the older API is not
+// dialled: there the delay is what is promised.
 func (d Defaults) Effective(spec fleet.Spec, image fleet.Image, port int) fleet.HealthCheck {
 	return withDefaults(d.choose(spec, image, port))
 }
@@ -50,7 +51,7 @@ func (d Defaults) choose(spec fleet.Spec, image fleet.Image, port int) fleet.Hea
 		check.Type, check.Endpoint = fleet.CheckHTTP, endpoint
 		return check
 	}
-	if port != 0 {
+	if port != 0 && !spec.Direct {
 		return fleet.HealthCheck{Type: fleet.CheckTCP, Port: port}
 	}
 	return fleet.HealthCheck{Type: fleet.CheckNone, Settle: d.Settle}

@@ -46,6 +46,7 @@ func TestTheHealthCheckThatHolds(t *testing.T) {
 		{"the label's other spelling", fleet.Spec{Name: "minion-1", Labels: map[string]string{"health-check": "http://minion-1:9000/status"}}, fleet.Image{}, 9000, labelled},
 		{"a label that names another host is no check", fleet.Spec{Name: "minion-2", Labels: label}, fleet.Image{}, 9000, tcp},
 		{"else the port", fleet.Spec{}, fleet.Image{}, 9000, tcp},
+		{"an instance of the older API settles instead", fleet.Spec{Direct: true}, fleet.Image{}, 9000, none},
 		{"else the settling delay", fleet.Spec{}, fleet.Image{}, 0, none},
 		{"HEALTHCHECK NONE is none", fleet.Spec{}, fleet.Image{Check: &fleet.ImageCheck{}}, 0, none},
 		{"an explicit docker check takes the image's", fleet.Spec{HealthCheck: &fleet.HealthCheck{Type: fleet.CheckDocker}}, image, 0, docker},
