@@ -7,6 +7,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -54,8 +55,7 @@ func main() {
 		}
 		all = append(all, b.figures...)
 	}
-	printTable(os.Stdout, all)
-	if err := writeJSON(*file, all); err != nil {
+	if err := errors.Join(printTable(os.Stdout, all), writeJSON(*file, all)); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		code = 1
 	}

@@ -50,7 +50,7 @@ func spread(values []float64) string {
 }
 
 // printTable prints the figures for people.
-func printTable(out io.Writer, figures []figure) {
+func printTable(out io.Writer, figures []figure) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "BENCHMARK\tFIGURE\tVALUE\tTO REACH\tMET\tDETAIL")
 	for _, f := range figures {
@@ -60,5 +60,5 @@ func printTable(out io.Writer, figures []figure) {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.4g %s\t%s\t%s\t%s\n", f.Benchmark, f.Name, f.Value, f.Unit, cmp.Or(f.Reach, "-"), cmp.Or(met, "-"), f.Detail)
 	}
-	w.Flush()
+	return w.Flush()
 }

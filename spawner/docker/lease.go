@@ -4,6 +4,8 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -177,7 +179,7 @@ func (p *Pool) createLease(ctx context.Context, n *node, owner string) (bool, er
 	}
 	created, err := create()
 	if isNotFound(err) {
-		if _, err = p.Images().imported(ctx, n, leaseImage, bytes.NewReader(leaseArchive()), nil); err != nil {
+		if err := p.importLeaseImage(ctx, n); err != nil {
 			return false, err
 		}
 		created, err = create()
@@ -221,13 +223,19 @@ func (p *Pool) ReleaseLease(ctx context.Context, nodeName string) error {
 
 func (p *Pool) leaseName() string { return "spawner-lease-" + p.fleetID }
 
-// leaseArchive is a root file system that holds one line of explanation.
-func leaseArchive() []byte {
+// importLeaseImage makes the image of leases: a root file system that holds one
+// line of explanation.
+func (p *Pool) importLeaseImage(ctx context.Context, n *node) error {
 	const text = "This container is never started. It marks which spawner looks after this engine.\n"
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
-	w.WriteHeader(&tar.Header{Name: "README", Mode: 0o444, Size: int64(len(text)), Format: tar.FormatUSTAR}) // into memory: no error
-	w.Write([]byte(text))
-	w.Close()
-	return archive.Bytes()
+	err := w.WriteHeader(&tar.Header{Name: "README", Mode: 0o444, Size: int64(len(text)), Format: tar.FormatUSTAR})
+	if err == nil {
+		_, err = w.Write([]byte(text))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		return fmt.Errorf("cannot make the image of leases: %w", err)
+	}
+	_, err = p.Images().imported(ctx, n, leaseImage, &archive, nil)
+	return err
 }

@@ -186,7 +186,8 @@ func TestARouteThatTheEdgesShouldHaveTakenIsToldOfOnceAMinute(t *testing.T) {
 			t.Error("told of a route that is not confirmed")
 		}
 		e.published = func(context.Context, string) error { return nil }
-		if ask(LegCatchAll) != 1 || ask(LegCatchAll) != 1 || events[0].Type != fleet.EventRouteMissing || events[0].Service != "app" {
+		first, second := ask(LegCatchAll), ask(LegCatchAll)
+		if first != 1 || second != 1 || events[0].Type != fleet.EventRouteMissing || events[0].Service != "app" {
 			t.Errorf("got %v, want one event", events)
 		}
 		<-time.After(missingEvery)
