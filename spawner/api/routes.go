@@ -78,9 +78,9 @@ func (a *API) mounted() []route {
 	if h == nil {
 		return table
 	}
-	table = append(table, route{method: "POST", path: "/login", handle: pass(h), own: true, summary: "Trade an account of the password file for a token", body: loginBody{}, answer: loginAnswer{}})
 	for _, slash := range []string{"", "/"} {
 		table = append(table,
+			route{method: "POST", path: "/login" + slash, handle: pass(h), own: true, summary: "Trade an account of the password file for a token", body: loginBody{}, answer: loginAnswer{}},
 			route{method: "GET", path: "/deploy" + slash, scope: fleet.ScopeRead, handle: pass(h), own: true, summary: "List the direct instances"},
 			route{method: "POST", path: "/deploy" + slash, scope: fleet.ScopeDeploy, handle: pass(h), own: true, summary: "Create and start a direct instance", body: directBody{}, answer: directAnswer{}},
 			route{method: "PUT", path: "/deploy/:id" + slash, scope: fleet.ScopeDeploy, handle: pass(h), own: true, summary: "Start a direct instance again", answer: directAnswer{}},

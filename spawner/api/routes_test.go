@@ -61,7 +61,7 @@ func TestOnlyTheProbesAndTheDescriptionAreOpen(t *testing.T) {
 			got = append(got, rt.method+" "+rt.path)
 		}
 	}
-	want := []string{"GET /api/openapi.json", "GET /healthz", "GET /readyz", "POST /login"}
+	want := []string{"GET /api/openapi.json", "GET /healthz", "GET /readyz", "POST /login", "POST /login/"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -34,7 +34,7 @@ func TestAPayloadOfTheOlderToolsIsTakenAsItStands(t *testing.T) {
 		answer(t, f.api(), "POST", path, minion, 200, `{"id":"`+idOf("minion-1")+`"}`, "Content-Type", "application/x-www-form-urlencoded")
 		want := fleet.DefaultSpec()
 		want.Name, want.Image, want.Networks, want.Direct = "minion-1", "mock-app:latest", []string{"traefiknet"}, true
-		want.Restart, want.Wake.Answer = fleet.RestartNever, fleet.AnswerRedirect
+		want.Restart = fleet.RestartNever
 		want.Env = map[string]fleet.Secret{"CONNSTR": "db 1", "IDLE": "1m"}
 		want.Labels = map[string]string{
 			"healthcheck": "http://minion-1:9000/status", "traefik.enable": "true",

@@ -50,7 +50,7 @@ func (a *API) spec(p payload) fleet.Spec {
 	spec.Name, spec.Image = p.Name, p.Image
 	spec.Labels, spec.Env = maps.Clone(p.Labels), p.Envs
 	spec.Restart = fleet.RestartNever
-	spec.Wake.Answer, spec.Wake.MaxWait = fleet.AnswerRedirect, a.config.MaxWait
+	spec.Wake.MaxWait = a.config.MaxWait // and answer auto: a browser is redirected, since Direct is set, all others are held
 	if p.Network != "" {
 		spec.Networks = []string{p.Network}
 	}
