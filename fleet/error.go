@@ -66,6 +66,11 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
+// RetryAfterSeconds is the value of the header Retry-After, rounded up; 0 = say nothing.
+func (e *Error) RetryAfterSeconds() int {
+	return int((e.RetryAfter + time.Second - 1) / time.Second)
+}
+
 // Errorf makes an error of a kind.
 func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}

@@ -56,6 +56,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	begun   bool
+	gone    bool // a write failed
 }
 
 func newStream(w http.ResponseWriter) *stream {
@@ -78,12 +79,15 @@ func (s *stream) begin(media string) {
 func (s *stream) write(data []byte) error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout)) // a recorder in a test has none
 	_, err := s.w.Write(data)
+	s.gone = s.gone || err != nil
 	return err
 }
 
 func (s *stream) flush() error {
 	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
-	return s.control.Flush()
+	err := s.control.Flush()
+	s.gone = s.gone || err != nil
+	return err
 }
 
 // end sends what is left and takes the deadline off the connection, which may serve on.

@@ -33,7 +33,8 @@ type Config struct {
 }
 
 // API is the handler of the private listener. Its streams end with their
-// requests' contexts: a server that shuts down cancels those.
+// requests' contexts: a server that shuts down cancels those. How long a body
+// may take is bounded by the ReadTimeout of that server, for every route.
 type API struct {
 	config   Config
 	router   *httprouter.Router
@@ -55,6 +56,9 @@ func New(config Config) *API {
 	table := a.routes()
 	for _, rt := range table {
 		a.router.Handle(rt.method, rt.path, a.serve(rt))
+		if rt.method == http.MethodGet && rt.scope == open { // load balancers ask so; net/http keeps the body back
+			a.router.Handle(http.MethodHead, rt.path, a.serve(rt))
+		}
 	}
 	a.document = describe(table)
 	return a

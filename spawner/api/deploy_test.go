@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -70,18 +69,6 @@ func TestAWaitThatIsOverAnswersTheJobAsItIs(t *testing.T) {
 			t.Errorf("answered after %s", took)
 		}
 	})
-}
-
-func TestAClientThatLeavesWhileWaitingIsLetGo(t *testing.T) {
-	ctx, leave := context.WithCancel(t.Context())
-	leave()
-	r := httptest.NewRequestWithContext(ctx, "GET", "/api/jobs/j1?wait=60s", nil)
-	r.Header.Set("Authorization", "Bearer read")
-	w := httptest.NewRecorder()
-	newAPI(newEngine()).ServeHTTP(w, r)
-	if w.Body.Len() > 0 {
-		t.Errorf("got %s", w.Body)
-	}
 }
 
 func TestAMergedDeployChangesOnlyWhatItNames(t *testing.T) {

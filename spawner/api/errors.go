@@ -16,24 +16,34 @@ type errorAnswer struct {
 	Error *fleet.Error `json:"error"`
 }
 
-// refuse answers an error: what a person may see by its kind, and anything
-// else, which is logged, as internal.
+// errEnding is what a client is told that still reads when the server ends
+// under its request; one that has left reads nothing.
+var errEnding = &fleet.Error{Kind: fleet.Unavailable, RetryAfter: time.Second, Message: "the spawner is being shut down"}
+
+// refuse answers an error. It always does: a handler that returns without a
+// word is answered 200 by net/http.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := a.told(r, err)
+	writeError(w, e.Kind.HTTPStatus(), e)
+}
+
+// told is what the caller is told of an error: what a person may see by its
+// kind, and anything else, which is logged, as internal.
+func (a *API) told(r *http.Request, err error) *fleet.Error {
 	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // the client left
+		return errEnding
 	}
 	e := shown(err)
 	if e.Kind == fleet.Internal {
 		a.log.ErrorContext(r.Context(), "Request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		e = fleet.Errorf(fleet.Internal, "internal error")
 	}
-	writeError(w, e.Kind.HTTPStatus(), e)
+	return e
 }
 
 func writeError(w http.ResponseWriter, status int, e *fleet.Error) {
-	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	if seconds := e.RetryAfterSeconds(); seconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
 	if e.Kind == fleet.Unauthorized {
 		w.Header()["Www-Authenticate"] = []string{`Bearer realm="spawner"`, `Basic realm="spawner"`}

@@ -65,7 +65,7 @@ func (a *API) logs(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	out.begin(media)
-	if err != nil && r.Context().Err() == nil {
+	if err != nil && !out.gone {
 		a.endLogs(r, out, media, err)
 	}
 	return nil
@@ -73,17 +73,13 @@ func (a *API) logs(w http.ResponseWriter, r *request) error {
 
 // endLogs tells a client whose logs had begun why they end.
 func (a *API) endLogs(r *request, out *stream, media string, err error) {
-	e := shown(err)
-	if e.Kind == fleet.Internal {
-		a.log.ErrorContext(r.Context(), "Logs broke off", "service", r.name("name"), "error", err)
-		e = fleet.Errorf(fleet.Internal, "internal error")
-	}
+	e := a.told(r.Request, err)
 	last := fmt.Appendf(nil, "spawner: the logs break off: %s\n", e)
 	if media == ndjson {
 		last, _ = json.Marshal(errorAnswer{e})
 		last = append(last, '\n')
 	}
-	_ = out.write(last) // the client may be the reason itself
+	_ = out.write(last) // a client that has left cannot be told
 }
 
 func jsonLine(line fleet.LogLine) []byte {

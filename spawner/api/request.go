@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	maxWait     = time.Hour        // what ?wait= may ask for
-	maxListed   = 10_000           // what ?limit= may ask for
-	readTimeout = 30 * time.Second // for a whole body
+	maxWait   = time.Hour // what ?wait= may ask for
+	maxListed = 10_000    // what ?limit= may ask for
 )
 
 // request is a request whose caller is known and whose query was read.
@@ -142,11 +141,9 @@ func (r *request) decode(w http.ResponseWriter, target any) error {
 	return fleet.DecodeStrict(bytes.NewReader(data), target)
 }
 
+// readBody reads a whole body within its bound; how long that may take is the server's to say.
 func (r *request) readBody(w http.ResponseWriter) ([]byte, error) {
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(readTimeout)) // a recorder in a test has none
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, fleet.MaxSpecSize))
-	_ = control.SetReadDeadline(time.Time{})
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

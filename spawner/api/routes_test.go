@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -145,6 +146,38 @@ func TestSeveralMistakesAreAllNamed(t *testing.T) {
 	got := refusalOf(t, w)
 	if w.Code != 400 || got.Field == "" || !strings.Contains(got.Message, "colour") {
 		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+func TestAProbeMayAskByHEAD(t *testing.T) {
+	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/api/services": 405} {
+		f := newEngine()
+		f.err = fleet.Errorf(fleet.Unavailable, "the engine local was not listed yet")
+		if w := ask(t, f, "HEAD", target, ""); w.Code != want {
+			t.Errorf("HEAD %s: got %d, want %d", target, w.Code, want)
+		}
+	}
+}
+
+func TestARequestThatTheEndOfTheServerCutsOffIsNotAnswered200(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	f := newEngine()
+	f.lines = func(ctx context.Context, line func(fleet.LogLine) error) error {
+		if err := line(fleet.LogLine{Replica: "api-0", Text: "hello"}); err != nil {
+			return err
+		}
+		return ctx.Err()
+	}
+	end()
+	for target, want := range map[string]int{"GET /api/jobs/j1?wait=1m": 503, "DELETE /api/services/api?wait=1m": 503, "GET /api/services/api/logs": 200} {
+		method, path, _ := strings.Cut(target, " ")
+		r := httptest.NewRequest(method, path, nil).WithContext(ctx)
+		r.Header.Set("Authorization", "Bearer admin")
+		w := httptest.NewRecorder()
+		newAPI(f).ServeHTTP(w, r)
+		if w.Code != want || !strings.Contains(w.Body.String(), "the spawner is being shut down") {
+			t.Errorf("%s: got %d %s, want %d", target, w.Code, w.Body, want)
+		}
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"edgespawner/fleet"
 )
@@ -22,12 +21,14 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 }
 
 // refuse answers what went wrong as the older API did: 400 and {"error"}. What
-// is not for persons is logged.
+// is not for persons is logged. It always answers: a handler that returns
+// without a word is answered 200 by net/http.
 func (a *API) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // the client left
-	}
-	if fleet.KindOf(err) == fleet.Internal {
+	switch {
+	case r.Context().Err() != nil && errors.Is(err, context.Canceled): // the client left, or it reads and the server ends
+		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "the spawner is being shut down"})
+		return
+	case fleet.KindOf(err) == fleet.Internal:
 		a.log.ErrorContext(r.Context(), "Request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		writeJSON(w, http.StatusInternalServerError, map[string]string{"error": "internal error"})
 		return
@@ -42,9 +43,8 @@ func (a *API) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 		a.refuse(w, r, err)
 		return
 	}
-	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.Itoa(int(seconds)))
+	if seconds := e.RetryAfterSeconds(); seconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
 	}
 	writeJSON(w, e.Kind.HTTPStatus(), map[string]string{"message": personal(err)})
 }

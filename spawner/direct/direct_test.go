@@ -1,7 +1,9 @@
 package direct
 
 import (
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -113,6 +115,20 @@ func TestTwoCreatesOfOneNameAtOnceMakeOne(t *testing.T) {
 			t.Errorf("the first got %d", code)
 		}
 	})
+}
+
+func TestACreateThatTheEndOfTheServerCutsOffIsNotAnswered200(t *testing.T) {
+	f := newEngine()
+	f.waiting = make(chan struct{})
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	r := httptest.NewRequest("POST", "/deploy/", strings.NewReader(minion)).WithContext(ctx)
+	r.Header.Set("token", "good")
+	w := httptest.NewRecorder()
+	f.api().ServeHTTP(w, r)
+	if w.Code != 503 || !strings.Contains(w.Body.String(), `"error":"the spawner is being shut down"`) {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
 }
 
 func TestOnlyDirectInstancesAreListed(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -136,8 +135,8 @@ func writeGRPC(w http.ResponseWriter, req *http.Request, e *fleet.Error) error {
 
 // retryAfter returns the seconds after which a client may come again; 0 = say nothing.
 func retryAfter(e *fleet.Error) int {
-	if e.RetryAfter > 0 {
-		return int(math.Ceil(e.RetryAfter.Seconds()))
+	if seconds := e.RetryAfterSeconds(); seconds > 0 {
+		return seconds
 	}
 	switch e.Kind {
 	case fleet.Unavailable, fleet.Timeout, fleet.Busy:
