@@ -131,9 +131,7 @@ func newRouter(t *testing.T, e *engine, change func(*Config)) *Router {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
+		r.Close()
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		for name, count := range e.holds {

@@ -200,11 +200,10 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request, v visit) error 
 // Close releases every request that waits with 503 and Retry-After, refuses
 // new ones, and returns when all that waited have gone. Requests that an app
 // answers are left to the http.Server's own shutdown.
-func (r *Router) Close() error {
+func (r *Router) Close() {
 	r.mu.Lock() // no goroutine is started after this
 	r.close()
 	r.mu.Unlock()
 	r.gate.close()
 	r.background.Wait()
-	return nil
 }

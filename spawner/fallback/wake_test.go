@@ -292,16 +292,14 @@ func TestCloseReleasesThoseWhoWaitAndRefusesOthers(t *testing.T) {
 		go func() { held <- answer(r, get("http://app.test/")) }()
 		go func() { held <- answer(r, browser(onLeg(get("http://page.test/"), "page", LegAsleep))) }()
 		synctest.Wait()
-		closed := make(chan error)
-		go func() { closed <- r.Close() }()
+		closed := make(chan struct{})
+		go func() { defer close(closed); r.Close() }()
 		for range 2 {
 			if w := <-held; w.Code != 503 || w.Header().Get("Retry-After") != "1" || w.Header().Get("Connection") != "close" {
 				t.Errorf("got %d %v, want 503", w.Code, w.Header())
 			}
 		}
-		if err := <-closed; err != nil {
-			t.Error(err)
-		}
+		<-closed
 		if w := answer(r, get("http://app.test/")); w.Code != 503 {
 			t.Errorf("after Close: got %d, want 503", w.Code)
 		}
