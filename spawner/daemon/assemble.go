@@ -74,7 +74,7 @@ func assemble(ctx context.Context, config Config, log *slog.Logger) (s *spawner,
 		return nil, err
 	}
 	s.nodes = &nodes{pool: s.pool, names: []string{config.NodeName}}
-	s.lease = &lease{pool: s.pool, node: config.NodeName, owner: s.secrets.installation, log: log}
+	s.lease = &lease{leases: s.pool, node: config.NodeName, owner: s.secrets.installation, log: log}
 	return s, nil
 }
 
