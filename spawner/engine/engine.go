@@ -74,15 +74,16 @@ type Engine struct {
 	prober     Prober
 	checks     probes.Defaults
 
-	board     *board
-	recorder  *recorder
-	saver     *saver
-	queue     *queue
-	networks  networks
-	names     names
-	sandboxes users
-	starts    starts
-	accepted  acceptedSpecs
+	board      *board
+	recorder   *recorder
+	saver      *saver
+	queue      *queue
+	networks   networks
+	names      names
+	sandboxes  users
+	foundlings foundlings
+	starts     starts
+	accepted   acceptedSpecs
 
 	life      context.Context // ends with cause errShutdown when Run returns
 	end       context.CancelCauseFunc
@@ -114,6 +115,7 @@ func New(config Config, ports Ports, log *slog.Logger) *Engine {
 	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}}
 	e.names = names{taken: map[string]bool{}}
 	e.sandboxes = users{of: map[string]map[*replica]bool{}}
+	e.foundlings = foundlings{since: map[string]map[string]time.Time{}}
 	e.starts = starts{slots: map[string]chan struct{}{}, limit: e.startLimit}
 	e.accepted = acceptedSpecs{specs: map[string]*fleet.Spec{}}
 	return e
@@ -234,12 +236,19 @@ func (e *Engine) startLimit(node string) int {
 	return max(1, e.cores[node])
 }
 
+// closed is the beginning of a replica that nobody has started.
+var closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // newReplica makes a replica without containers; its driver is not started.
 func (e *Engine) newReplica(a *actor, index int, node string, print *blueprint, publish bool) *replica {
 	r := &replica{
 		service: a.name, index: index, node: node, print: print, engine: e, publish: publish,
 		log:    a.log.With("replica", fleet.ReplicaName(a.name, index), "node", node),
-		signal: make(chan struct{}, 1), ended: make(chan struct{}), state: stateDown,
+		signal: make(chan struct{}, 1), ended: make(chan struct{}), state: stateDown, beginning: closed,
 	}
 	r.report = func(r *replica, what report) { a.post(func() { a.received(r, what) }) }
 	return r

@@ -14,36 +14,45 @@ import (
 const reconcilePeriod = 30 * time.Second
 
 // follow keeps up with a node until ctx ends: its notices, and a list after
-// each connection and each reconcilePeriod.
+// each connection and each reconcilePeriod, and sooner while there may be foundlings:
+// after the start, and when one was seen.
 func (e *Engine) follow(ctx context.Context, node string, notices <-chan fleet.Notice) {
 	tick := time.NewTicker(reconcilePeriod)
 	defer tick.Stop()
+	soon := time.NewTimer(foundlingPause)
+	defer soon.Stop()
 	for {
+		again := false
 		select {
 		case notice, ok := <-notices:
 			if !ok {
 				return
 			}
-			e.notice(ctx, notice)
+			again = e.notice(ctx, notice)
 		case <-tick.C:
-			e.reconcile(ctx, node)
+			again = e.reconcile(ctx, node)
+		case <-soon.C:
+			again = e.reconcile(ctx, node)
+		}
+		if again {
+			soon.Reset(foundlingPause)
 		}
 	}
 }
 
-func (e *Engine) notice(ctx context.Context, n fleet.Notice) {
+// notice takes one; again is that of reconcile.
+func (e *Engine) notice(ctx context.Context, n fleet.Notice) (again bool) {
 	switch n.Action {
 	case fleet.NoticeConnected:
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s is connected", n.Node)})
-		e.reconcile(ctx, n.Node)
-		return
+		return e.reconcile(ctx, n.Node)
 	case fleet.NoticeLost:
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s cannot be reached: %s", n.Node, n.Err)})
-		return
+		return false
 	}
 	a, ok := e.actor(n.Labels[fleet.LabelService])
 	if !ok {
-		return
+		return false
 	}
 	a.post(func() {
 		for _, r := range slices.Concat(a.replicas, a.extra) {
@@ -55,6 +64,7 @@ func (e *Engine) notice(ctx context.Context, n fleet.Notice) {
 			}
 		}
 	})
+	return false
 }
 
 func (a *actor) appNotice(r *replica, n fleet.Notice) {
@@ -147,23 +157,20 @@ func (a *actor) recycle(r *replica, reason string) {
 	r.stopWatchingHealth()
 	r.setState(stateUnhealthy)
 	a.publish()
-	a.engine.group.Go(func() {
-		if err := r.orderAndWait(a.engine.life, wantDown); err == nil {
-			r.order(wantUp)
-		}
-	})
+	r.orderAnew()
 }
 
 // reconcile compares what this process believes of a node with what the node
 // says, and puts right what differs. An engine that does not answer changes nothing.
-func (e *Engine) reconcile(ctx context.Context, node string) {
+// Again asks for another look soon.
+func (e *Engine) reconcile(ctx context.Context, node string) (again bool) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	list, err := e.containers.List(ctx, node)
 	if err != nil {
 		e.log.Warn("Cannot list a node", "node", node, "error", err)
-		return
+		return false
 	}
 	found := make(map[string]fleet.Container, len(list))
 	for _, c := range list {
@@ -175,6 +182,7 @@ func (e *Engine) reconcile(ctx context.Context, node string) {
 	if err := e.networks.attendAgain(ctx, node); err != nil {
 		e.log.Warn("Cannot bring the edges onto a network", "node", node, "error", err)
 	}
+	return e.clearFoundlings(ctx, node, found)
 }
 
 // compare looks for replicas whose app ended, or runs, without a notice. What

@@ -24,6 +24,13 @@ func (n *names) claim(node, name string) bool {
 	return true
 }
 
+// has says whether a name is taken.
+func (n *names) has(node, name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.taken[node+"/"+name]
+}
+
 func (n *names) release(node, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
