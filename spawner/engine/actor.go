@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgespawner/fleet"
@@ -36,17 +37,19 @@ type actor struct {
 	waiters   []chan answer   // requests that wait for the first ready replica
 	failure   error           // why power is failed
 	watchers  []powerWatcher
-	job       *fleet.Job // that runs now; nil = none
+	job       *fleet.Job         // that runs now; nil = none
 	drain     context.CancelFunc // ends the draining under way; nil = none
 	drains    int                // that have begun; the outcome of an earlier one is nothing
-	version   uint64    // of the snapshot that holds what was published last
-	downSince time.Time // when the last running app ended; zero while one runs
+	version   uint64             // of the snapshot that holds what was published last
+	downSince time.Time          // when the last running app ended; zero while one runs
 	awakeAt   time.Time
 	idleTimer *time.Timer
 	idleWhy   string // the last verdict's reason
 	lastWake  string
 	lastSleep string
 	removing  bool
+	gone      bool // it has been removed: loop returns
+	sweeping  bool // what rollouts left in extra is being removed
 }
 
 // answer is what a waiting request gets.
@@ -102,7 +105,7 @@ func (a *actor) loop(ctx context.Context) {
 			for _, message := range a.inbox.takeAll() {
 				message()
 			}
-			if a.removing && a.power == powerAsleep && len(a.replicas)+len(a.extra) == 0 && a.job == nil {
+			if a.gone {
 				a.answerAll(answer{err: errRemoved})
 				return
 			}
@@ -117,23 +120,31 @@ func (a *actor) loop(ctx context.Context) {
 // has ended is dropped.
 func (a *actor) post(message func()) { a.inbox.put(message) }
 
-// call hands the actor a message and waits until it has been carried out.
+// call hands the actor a message and waits until it has been carried out. When
+// it returns an error, it has not been and never will be.
 func (a *actor) call(ctx context.Context, message func()) error {
 	done := make(chan struct{})
-	a.post(func() { defer close(done); message() })
+	var taken atomic.Bool // by the actor, or by a caller who left: then it is never carried out
+	a.post(func() {
+		if taken.CompareAndSwap(false, true) {
+			defer close(done)
+			message()
+		}
+	})
+	var left error
 	select {
 	case <-done:
 		return nil
 	case <-a.ended:
-		select {
-		case <-done: // the message was the actor's last
-			return nil
-		default:
-			return errRemoved
-		}
+		left = errRemoved
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		left = context.Cause(ctx)
 	}
+	if taken.CompareAndSwap(false, true) {
+		return left
+	}
+	<-done // it is being carried out, which takes no time
+	return nil
 }
 
 // transition carries an event through the state machine: the one place where
@@ -191,6 +202,33 @@ func (a *actor) tellWatchers() {
 	})
 }
 
+// awaitPower carries out first (nil = nothing) in the actor and waits for a
+// power, from that moment on, that until holds of. It returns that, or first's error.
+func (a *actor) awaitPower(ctx context.Context, first func() error, until func(power) bool) (power, error) {
+	w := powerWatcher{until: until, met: make(chan power, 1)}
+	var refused error
+	err := a.call(ctx, func() {
+		if first != nil {
+			if refused = first(); refused != nil {
+				return
+			}
+		}
+		a.watchers = append(a.watchers, w)
+		a.tellWatchers()
+	})
+	if err != nil || refused != nil {
+		return "", firstError(err, refused)
+	}
+	select {
+	case p := <-w.met:
+		return p, nil
+	case <-a.ended:
+		return "", errRemoved
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
 // saveSoon lets the store know the desired state, off the path of requests.
 func (a *actor) saveSoon() {
 	desired := a.power.desired(a.depth)
@@ -209,16 +247,14 @@ func (a *actor) startAll() {
 		return // a rollout is between the old replica and the new one
 	}
 	if len(a.replicas) == 0 {
-		a.failure = fleet.Errorf(fleet.Unavailable, "%s is scaled to 0 replicas", a.name)
+		a.failure = a.scaledToNone()
 		a.transition(eventStartFailed)
 		return
 	}
-	for _, r := range a.replicas {
-		if r.look().state == stateReady {
-			a.rest = a.job == nil // a rollout brings the others up itself
-			a.transition(eventReady)
-			return
-		}
+	if slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().serves() }) {
+		a.rest = a.job == nil // a rollout brings the others up itself
+		a.transition(eventReady)
+		return
 	}
 	a.rest = true
 	a.replicas[0].order(wantUp)
@@ -232,7 +268,7 @@ func (a *actor) startRest() {
 	}
 	a.rest = false
 	for _, r := range a.replicas {
-		if v := r.look(); v.state != stateReady && !v.onTheWay() {
+		if v := r.look(); !v.serves() && !v.onTheWay() {
 			r.order(wantUp)
 		}
 	}
@@ -363,7 +399,7 @@ func (a *actor) startFailed(r *replica, err error) {
 // anyOnTheWay says whether a replica is ready or being started.
 func (a *actor) anyOnTheWay() bool {
 	for _, r := range a.replicas {
-		if v := r.look(); v.state == stateReady || v.onTheWay() {
+		if v := r.look(); v.serves() || v.onTheWay() {
 			return true
 		}
 	}

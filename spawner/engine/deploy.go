@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"edgespawner/fleet"
@@ -127,6 +126,9 @@ func (e *Engine) unchanged(ctx context.Context, spec fleet.Spec, image fleet.Ima
 	if !ok || image.ID == "" {
 		return 0, false
 	}
+	if e.queue.of(spec.Name) != nil {
+		return 0, false // what waits or runs may make it another
+	}
 	current, same := 0, false
 	err := a.call(ctx, func() {
 		current = a.desired.Revision
@@ -145,12 +147,16 @@ func (e *Engine) unchanged(ctx context.Context, spec fleet.Spec, image fleet.Ima
 
 // admit stores a revision with its job, in one transaction, and hands the job to the queue.
 func (e *Engine) admit(ctx context.Context, revision fleet.Revision, job fleet.Job) (fleet.Accepted, error) {
-	if err := e.queue.room(); err != nil {
+	if err := e.queue.reserve(); err != nil {
 		return fleet.Accepted{}, err
 	}
+	defer e.queue.release()
 	e.accepting.Lock()
 	defer e.accepting.Unlock()
 	spec := revision.Spec
+	if e.queue.removes(spec.Name) {
+		return fleet.Accepted{}, fleet.Errorf(fleet.Conflict, "%s is being removed: deploy it again when that has ended", spec.Name)
+	}
 	if _, err := e.router.Check(spec, e.othersThan(spec.Name)); err != nil { // another deploy may have come between
 		return fleet.Accepted{}, err
 	}
@@ -212,14 +218,57 @@ func (e *Engine) runDeploy(run *jobRun, a *actor) error {
 func (e *Engine) acceptedAgain(a *actor) {
 	ctx, cancel := e.background(storeTimeout)
 	defer cancel()
+	var inService *fleet.Spec
 	err := a.call(ctx, func() {
 		if a.print != nil {
-			a.newest = a.print.spec
-			e.accepted.set(a.print.spec)
+			inService = a.print.spec
+			a.newest = inService
 		}
 	})
 	if err != nil {
 		e.log.Debug("A service went while its deploy failed", "service", a.name, "error", err)
+	}
+	if inService != nil {
+		e.standsFor(inService)
+	}
+}
+
+// standsFor lets a spec stand for its service in the checks of others, unless a
+// newer one has been accepted since and waits for its turn.
+func (e *Engine) standsFor(spec *fleet.Spec) {
+	e.accepting.Lock()
+	defer e.accepting.Unlock()
+	if !e.queue.waits(spec.Name, fleet.JobDeploy, fleet.JobRollback) && !e.queue.removes(spec.Name) {
+		e.accepted.set(spec)
+	}
+}
+
+// neverRan ends a deploy that was canceled before its turn came.
+func (e *Engine) neverRan(job fleet.Job, cause error) {
+	a, ok := e.actor(job.Service)
+	if !ok || job.Kind != fleet.JobDeploy && job.Kind != fleet.JobRollback {
+		return
+	}
+	ctx, cancel := e.background(storeTimeout)
+	defer cancel()
+	revision, err := e.revisions.Revision(ctx, job.Service, job.Revision)
+	if err == nil {
+		revision.Outcome = fleet.OutcomeCanceled
+		err = e.revisions.SetRevision(ctx, revision)
+	}
+	if err != nil {
+		e.log.Error("Cannot store that a revision was canceled", "service", job.Service, "error", err)
+	}
+	e.acceptedAgain(a)
+	if !e.queue.waits(job.Service, fleet.JobDeploy, fleet.JobRollback) {
+		a.post(func() { a.endNothing(cause) })
+	}
+}
+
+// endNothing answers who waits for a first deploy that will not come.
+func (a *actor) endNothing(cause error) {
+	if a.job == nil && !a.removing && a.print == nil {
+		a.endJob(cause)
 	}
 }
 
@@ -294,129 +343,4 @@ func (e *Engine) runRollout(run *jobRun, a *actor, replicas func(*blueprint) int
 		return err
 	}
 	return e.bringTo(run, a, print, want, node, force)
-}
-
-// bringTo brings a service to want replicas of a blueprint.
-func (e *Engine) bringTo(run *jobRun, a *actor, print *blueprint, want int, node string, force bool) error {
-	o := &rollout{engine: e, actor: a, run: run, print: print, want: want, node: func(int) string { return node }}
-	var stand []standing
-	var strays []*replica
-	err := a.call(run.ctx, func() {
-		stand, strays = a.stand(), slices.Clone(a.extra)
-		o.asleep = a.print != nil && a.sleeps()
-	})
-	if err != nil {
-		return err
-	}
-	for _, stray := range strays { // of a rollout that the end of a process cut off
-		if err := o.discard(stray); err != nil {
-			return err
-		}
-	}
-	if err := o.roll(plan(stand, want, print, force)); err != nil {
-		return err
-	}
-	if err := o.commit(); err != nil {
-		return err
-	}
-	return o.finish()
-}
-
-// sleeps says whether the service is asleep by choice, and is to be so after a deploy.
-func (a *actor) sleeps() bool {
-	switch a.power {
-	case powerAsleep, powerStopping:
-		return a.desired.Power != fleet.PowerStopped && a.desired.Replicas > 0
-	}
-	return false
-}
-
-// commit makes the blueprint the one in service: stored first, then told.
-func (o *rollout) commit() error {
-	var desired fleet.Desired
-	err := o.actor.call(o.engine.life, func() {
-		desired = o.actor.desired
-		desired.Revision, desired.Replicas, desired.ChangedAt = o.print.revision, o.want, time.Now().UTC()
-		if !o.asleep {
-			desired.Power = o.actor.power.desired(o.actor.depth)
-		}
-	})
-	if err != nil {
-		return err
-	}
-	ctx, cancel := o.engine.background(storeTimeout)
-	defer cancel()
-	o.engine.saver.forget(o.actor.name)
-	if err := o.engine.services.Save(ctx, desired); err != nil {
-		return fmt.Errorf("cannot store the revision in service: %w", err)
-	}
-	o.engine.accepted.set(o.print.spec)
-	return o.actor.call(o.engine.life, func() {
-		a := o.actor
-		a.desired, a.print, a.newest = desired, o.print, o.print.spec
-		a.saveSoon()
-		if len(a.replicas) == 0 && a.power != powerAsleep {
-			a.power = powerAsleep // scaled to 0
-		}
-		a.becameReady()
-	})
-}
-
-// finish removes what was replaced, and lets a service that slept sleep again.
-func (o *rollout) finish() error {
-	edges := 0
-	if err := o.confirmCounting(o.run.ctx, "", &edges); err != nil {
-		return err
-	}
-	if edges == 0 && o.print.spec.Route != nil {
-		o.run.warn("no edge is connected: nobody can reach it yet")
-	}
-	var old []*replica
-	err := o.actor.call(o.engine.life, func() {
-		old = slices.Clone(o.actor.extra)
-		if o.actor.power == powerAsleep {
-			o.actor.stopWatching()
-			for _, r := range o.actor.replicas {
-				r.order(o.actor.sleepWant())
-			}
-		}
-	})
-	if err != nil {
-		return err
-	}
-	for _, r := range old {
-		err := o.run.stepWith(o.engine.life, "remove", r.name(), func(context.Context) (string, error) { return "", o.discard(r) })
-		if err != nil {
-			o.run.warn("what was replaced could not be removed: %s", err)
-		}
-	}
-	o.certify()
-	return nil
-}
-
-// certify waits for the certificates of a service with TLS, and says so when there are none yet.
-func (o *rollout) certify() {
-	route := o.print.spec.Route
-	if route == nil || !route.TLS || o.want == 0 {
-		return
-	}
-	err := o.run.step("certify", "", func(ctx context.Context) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, certifyTimeout)
-		defer cancel()
-		return "", o.engine.router.Certified(ctx, route.Hosts)
-	})
-	if err != nil {
-		o.run.warn("no certificate yet: %s", err)
-	}
-}
-
-const certifyTimeout = 30 * time.Second
-
-// stand describes the replicas that serve, for a plan.
-func (a *actor) stand() []standing {
-	list := make([]standing, 0, len(a.replicas))
-	for _, r := range a.replicas {
-		list = append(list, standing{index: r.index, hash: r.print.hash, sandbox: sandboxShape(r.print.spec), publish: r.publish})
-	}
-	return list
 }

@@ -37,9 +37,7 @@ func (r *replica) drive(ctx context.Context) {
 				return
 			}
 		}
-		if r.beginning != nil {
-			<-r.beginning // a call that starts the app may still be under way
-		}
+		<-r.begun() // a call that starts the app may still be under way
 		err := r.carryOut(ctx, w)
 		done = generation
 		if ctx.Err() != nil {
@@ -341,12 +339,12 @@ func (r *replica) abortBy(cancel context.CancelCauseFunc) bool {
 // becameReady makes the replica ready. If the engine says later that it never
 // began a new life, the app that answered was ending: it died.
 func (r *replica) becameReady(begun <-chan error) {
+	settled := make(chan struct{})
 	r.mu.Lock()
 	r.setStateLocked(stateReady)
 	r.readyAt = time.Now()
-	r.mu.Unlock()
-	settled := make(chan struct{})
 	r.beginning = settled
+	r.mu.Unlock()
 	r.engine.group.Go(func() {
 		defer close(settled)
 		err := <-begun
@@ -361,6 +359,27 @@ func (r *replica) becameReady(begun <-chan error) {
 			r.report(r, report{kind: reportDied, exit: -1, exitText: err.Error()})
 		}
 	})
+}
+
+// begun returns what closes when the start that made the app ready has been answered.
+func (r *replica) begun() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.beginning
+}
+
+// proven waits until the engine has answered the start of an app that is ready,
+// and says whether it still is.
+func (r *replica) proven(ctx context.Context) error {
+	select {
+	case <-r.begun():
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if v := r.look(); !v.serves() {
+		return fleet.Errorf(fleet.BadGateway, "%s was ready and did not stay so: %s", r.name(), v.lastExit)
+	}
+	return nil
 }
 
 // proveStarted inspects the app after a start. An engine answers a start of

@@ -31,7 +31,7 @@ func (r *replica) target() probes.Target {
 // endpoint is where traffic for the replica goes, while it is ready.
 func (r *replica) endpoint() (fleet.Endpoint, bool) {
 	v := r.look()
-	if v.state != stateReady || !v.address.IsValid() {
+	if !v.serves() || !v.address.IsValid() {
 		return fleet.Endpoint{}, false
 	}
 	return fleet.Endpoint{Replica: r.name(), Addr: netip.AddrPortFrom(v.address, uint16(r.print.port))}, true

@@ -30,11 +30,13 @@ type queue struct {
 	slots  chan struct{} // one per worker
 	size   int           // jobs that may wait
 
-	mu      sync.Mutex
-	waiting map[string][]*jobRun // by lane, in order
-	running map[string]*jobRun   // by lane
-	byID    map[string]*jobRun   // waiting and running
-	closed  bool
+	mu       sync.Mutex
+	waiting  map[string][]*jobRun // by lane, in order
+	running  map[string]*jobRun   // by lane; it may still wait for a worker
+	byID     map[string]*jobRun   // waiting and running
+	working  int                  // that have a worker
+	reserved int                  // places of jobs that are being accepted
+	closed   bool
 }
 
 func newQueue(e *Engine, workers, size int) *queue {
@@ -50,6 +52,8 @@ type jobRun struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when the job has reached its end state, or the process ends
+
+	id, service, lane string // the job's
 
 	mu  sync.Mutex
 	job fleet.Job
@@ -70,33 +74,40 @@ func lane(job fleet.Job) string {
 	return job.Service
 }
 
-// room says whether one more job can be accepted.
-func (q *queue) room() error {
+// reserve keeps a place for one more job until release; Busy when there is none.
+func (q *queue) reserve() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return errShutdown
 	}
-	waiting := len(q.byID) - len(q.running)
-	if waiting >= q.size {
+	waiting := len(q.byID) - q.working + q.reserved
+	if waiting >= q.size+cap(q.slots)-q.working {
 		full := fleet.Errorf(fleet.Busy, "%d jobs wait already; that is as many as --queue-size allows", waiting)
 		full.RetryAfter = queueRetryAfter
 		return full
 	}
+	q.reserved++
 	return nil
+}
+
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.reserved--
 }
 
 // add takes in a job that is stored already. A deploy supersedes the deploys
 // and rollbacks of its service that wait; a remove everything that waits or runs.
 func (q *queue) add(job fleet.Job) *jobRun {
 	ctx, cancel := context.WithCancelCause(q.engine.life)
-	run := &jobRun{engine: q.engine, ctx: ctx, cancel: cancel, done: make(chan struct{}), job: job}
+	run := &jobRun{engine: q.engine, ctx: ctx, cancel: cancel, done: make(chan struct{}), id: job.ID, service: job.Service, lane: lane(job), job: job}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lane := lane(job)
-	for _, other := range q.waiting[lane] {
+	lane := run.lane
+	for _, other := range slices.Clone(q.waiting[lane]) {
 		if supersedes(job.Kind, other.kind()) {
-			other.cancel(errSuperseded)
+			q.dropLocked(other, errSuperseded)
 		}
 	}
 	if current := q.running[lane]; current != nil && job.Kind == fleet.JobRemove {
@@ -106,6 +117,48 @@ func (q *queue) add(job fleet.Job) *jobRun {
 	q.waiting[lane] = append(q.waiting[lane], run)
 	q.nextLocked(lane)
 	return run
+}
+
+// cancel ends a job: at once while it waits, else by its context.
+func (q *queue) cancel(run *jobRun, cause error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dropLocked(run, cause)
+}
+
+// dropLocked cancels a job and, if it waits, takes it out of its lane, to end by itself.
+func (q *queue) dropLocked(run *jobRun, cause error) {
+	run.cancel(cause)
+	at := slices.Index(q.waiting[run.lane], run)
+	if at < 0 {
+		return
+	}
+	q.waiting[run.lane] = slices.Delete(slices.Clone(q.waiting[run.lane]), at, at+1)
+	q.engine.group.Go(func() {
+		run.execute() // it ends at once, honestly
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(q.byID, run.id)
+	})
+}
+
+// waits says whether a job of such a kind waits for its turn in the service's lane.
+func (q *queue) waits(service string, kinds ...fleet.JobKind) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.ContainsFunc(q.waiting[service], func(run *jobRun) bool { return slices.Contains(kinds, run.kind()) })
+}
+
+// removes says whether a remove of the service waits or runs.
+func (q *queue) removes(service string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, run := range q.byID {
+		if run.kind() == fleet.JobRemove && run.service == service && !run.hasEnded() {
+			return true
+		}
+	}
+	return false
 }
 
 func supersedes(newer, older fleet.JobKind) bool {
@@ -132,20 +185,27 @@ func (q *queue) nextLocked(lane string) {
 func (q *queue) work(run *jobRun) {
 	select {
 	case q.slots <- struct{}{}:
+		q.count(1)
 		run.execute()
+		q.count(-1)
 		<-q.slots
 	case <-run.ctx.Done():
 		run.execute() // it ends at once, honestly
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	lane := lane(run.job)
-	delete(q.running, lane)
-	delete(q.byID, run.job.ID)
-	if len(q.waiting[lane]) == 0 {
-		delete(q.waiting, lane)
+	delete(q.running, run.lane)
+	delete(q.byID, run.id)
+	if len(q.waiting[run.lane]) == 0 {
+		delete(q.waiting, run.lane)
 	}
-	q.nextLocked(lane)
+	q.nextLocked(run.lane)
+}
+
+func (q *queue) count(change int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.working += change
 }
 
 func (q *queue) find(id string) (*jobRun, bool) {
@@ -176,6 +236,15 @@ func (q *queue) close() {
 
 func (j *jobRun) kind() fleet.JobKind { return j.job.Kind } // never changed
 
+func (j *jobRun) hasEnded() bool {
+	select {
+	case <-j.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // copy returns the job as it is now.
 func (j *jobRun) copy() fleet.Job {
 	j.mu.Lock()
@@ -199,9 +268,11 @@ func (j *jobRun) execute() {
 	err := context.Cause(j.ctx)
 	if err == nil {
 		err = j.engine.runJob(j)
+	} else if j.engine.life.Err() == nil {
+		j.engine.neverRan(j.copy(), err)
 	}
-	if errors.Is(context.Cause(j.ctx), errShutdown) {
-		return
+	if j.engine.life.Err() != nil {
+		return // also when it was canceled: what it did may not be taken back yet
 	}
 	j.finish(err)
 }

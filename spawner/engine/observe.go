@@ -188,6 +188,7 @@ func (e *Engine) reconcile(ctx context.Context, node string) (again bool) {
 // compare looks for replicas whose app ended, or runs, without a notice. What
 // has changed since the list was asked for is left for the next time.
 func (a *actor) compare(node string, found map[string]fleet.Container, asked time.Time) {
+	a.sweep()
 	for _, r := range a.replicas {
 		v := r.look()
 		if r.node != node || v.readyAt.After(asked) || v.app.id == "" {

@@ -123,6 +123,11 @@ func (p power) onSleep() (power, effect) {
 	return p, effectInvalid
 }
 
+// settled says whether the service neither falls asleep nor waits for that.
+func (p power) settled() bool {
+	return p != powerDraining && p != powerStopping && p != powerWanted
+}
+
 // desired is what the store keeps of a power, so that a restart goes on from it.
 func (p power) desired(mode fleet.SleepMode) fleet.Power {
 	switch p {

@@ -30,7 +30,7 @@ func (e *Engine) runRemove(run *jobRun, a *actor) error {
 		return fmt.Errorf("cannot delete %s from the store: %w", a.name, err)
 	}
 	e.accepted.drop(a.name)
-	a.post(func() { a.replicas, a.extra, a.job, a.power = nil, nil, nil, powerAsleep })
+	a.post(func() { a.replicas, a.extra, a.gone = nil, nil, true })
 	e.forgetActor(a)
 	return nil
 }
@@ -70,10 +70,9 @@ func (e *Engine) takeOffEdge(run *jobRun, a *actor) ([]*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &rollout{engine: e, actor: a, run: run}
 	err = run.step("drain", "", func(ctx context.Context) (string, error) {
 		for _, r := range replicas {
-			if detail, err := o.drain(ctx, r); err != nil || detail != "" {
+			if detail, err := e.drain(ctx, r); err != nil || detail != "" {
 				return detail, err
 			}
 		}

@@ -49,10 +49,9 @@ type replica struct {
 	publish bool                   // its sandbox holds the service's host ports
 	// fixedAddress says that every address of the sandbox is its own for good. The driver alone uses it.
 	fixedAddress bool
-	beginning    <-chan struct{} // closes when the start that made it ready has been answered; of the driver alone
-	watched      bool            // the prober looks at it; of the actor alone
-	signal       chan struct{}   // capacity 1: want or gen changed
-	ended        chan struct{}   // closed when the driver has returned
+	watched      bool          // the prober looks at it; of the actor alone
+	signal       chan struct{} // capacity 1: want or gen changed
+	ended        chan struct{} // closed when the driver has returned
 
 	mu         sync.Mutex
 	want       want
@@ -69,6 +68,7 @@ type replica struct {
 	lastError  error
 	lastExit   string
 	restarts   int                     // since it was up for long
+	beginning  <-chan struct{}         // closes when the start that made it ready has been answered
 	abort      context.CancelCauseFunc // of the wait for readiness under way; nil = none
 	waiting    []waitingOrder
 }
@@ -254,6 +254,9 @@ func (v view) health() fleet.Health {
 	}
 	return fleet.Unknown
 }
+
+// serves says whether it is ready and is to stay so.
+func (v view) serves() bool { return v.state == stateReady && v.want == wantUp }
 
 // onTheWay says whether it is being brought up, or is to be.
 func (v view) onTheWay() bool {

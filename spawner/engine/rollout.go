@@ -19,25 +19,35 @@ type rollout struct {
 	want   int
 	node   func(index int) string // where a new replica is placed
 	// asleep: the service slept when the rollout began; its new replicas are started, probed and put to sleep again.
-	asleep bool
-	swaps  []swap // done, in order
+	asleep    bool
+	ctx       context.Context // the job's; of a taking back the engine's, since that goes on when a job is canceled
+	swaps     []swap          // done, in order
+	unpresent func()          // in the actor: tells the edges of the revision before again; nil = they were not told of another
 }
 
 // swap is one replica in another's place. Old or new is nil where there is none.
-type swap struct{ old, new *replica }
+type swap struct {
+	old, new  *replica
+	stopFirst bool // the two must not run side by side
+}
 
 // roll carries out the plan. When it fails, what served before serves again.
 func (o *rollout) roll(changes []change) error {
 	for _, c := range changes {
 		if err := o.carryOut(c); err != nil {
-			if errors.Is(context.Cause(o.run.ctx), errShutdown) || errors.Is(err, errRemoved) {
-				return err
-			}
-			o.takeBack()
+			o.failed(err)
 			return err
 		}
 	}
 	return nil
+}
+
+// step is a step of the job that ends with the rollout's context.
+func (o *rollout) step(verb, replica string, do func(ctx context.Context) (detail string, err error)) error {
+	if err := context.Cause(o.ctx); err != nil {
+		return err
+	}
+	return o.run.stepWith(o.ctx, verb, replica, do)
 }
 
 func (o *rollout) carryOut(c change) error {
@@ -59,7 +69,7 @@ func (o *rollout) carryOut(c change) error {
 	if err != nil {
 		return err
 	}
-	if err := o.swapIn(old, fresh, name); err != nil {
+	if err := o.swapIn(old, fresh, c.stopFirst); err != nil {
 		return err
 	}
 	if old != nil {
@@ -77,19 +87,18 @@ func (o *rollout) keep(c change) error {
 	if err != nil || r == nil {
 		return err
 	}
-	if v := r.look(); v.state == stateReady {
-		return nil
+	if !r.look().serves() {
+		err := o.step("start", r.name(), func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
+		if err != nil {
+			return err
+		}
 	}
-	name := r.name()
-	if err := o.run.step("start", name, func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) }); err != nil {
-		return err
-	}
-	return o.actor.call(o.run.ctx, o.actor.becameReady)
+	return o.actor.call(o.ctx, func() { o.actor.becameReady(o.asleep) })
 }
 
 // standing returns the replica that serves under an index; nil without an error when there is none.
 func (o *rollout) standing(index int) (found *replica, err error) {
-	err = o.actor.call(o.run.ctx, func() {
+	err = o.actor.call(o.ctx, func() {
 		for _, r := range o.actor.replicas {
 			if r.index == index {
 				found = r
@@ -110,15 +119,15 @@ func (o *rollout) bringUp(c change, shared *replica, name string) (*replica, err
 	if shared != nil {
 		r.share(shared)
 	}
-	if err := o.actor.call(o.run.ctx, func() { o.actor.extra = append(o.actor.extra, r) }); err != nil {
+	o.engine.group.Go(func() { r.drive(o.engine.life) })
+	if err := o.actor.call(o.engine.life, func() { o.actor.extra = append(o.actor.extra, r) }); err != nil {
 		return nil, err
 	}
-	o.engine.group.Go(func() { r.drive(o.engine.life) })
-	err := o.run.step("create", name, func(ctx context.Context) (string, error) {
+	err := o.step("create", name, func(ctx context.Context) (string, error) {
 		return "on node " + node, r.orderAndWait(ctx, wantMade)
 	})
 	if err == nil {
-		err = o.run.step("start", name, func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
+		err = o.step("start", name, func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.discard(r))
@@ -140,31 +149,52 @@ func (o *rollout) startUntilReady(ctx context.Context, r *replica) (string, erro
 		}
 		return "", err
 	}
-	return fmt.Sprintf("ready after %s", time.Since(began).Round(time.Millisecond)), nil
+	took := time.Since(began).Round(time.Millisecond)
+	// It may be ready before the engine has answered its start. Nobody waits for
+	// a rollout as for a wake: it stands on what is proven.
+	if err := r.proven(ctx); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("ready after %s", took), nil
 }
 
-// discard removes a replica that has come to nothing.
+// discard removes a replica that has come to nothing. What cannot be removed
+// now stays in the actor's extra, and is tried again later.
 func (o *rollout) discard(r *replica) error {
-	ctx, cancel := o.engine.background(callTimeout)
+	ctx, cancel := o.engine.background(r.print.spec.StopGrace.Std() + callTimeout)
 	defer cancel()
-	err := r.orderAndWait(ctx, wantGone)
-	callErr := o.actor.call(ctx, func() {
-		o.actor.extra = slices.DeleteFunc(o.actor.extra, func(other *replica) bool { return other == r })
-	})
-	if err != nil {
+	if err := r.orderAndWait(ctx, wantGone); err != nil {
 		return fmt.Errorf("cannot remove what was left of it: %w", err)
 	}
-	return callErr
+	return o.actor.call(ctx, func() { o.actor.forgetExtra(r) })
+}
+
+func (a *actor) forgetExtra(r *replica) {
+	a.extra = slices.DeleteFunc(a.extra, func(other *replica) bool { return other == r })
 }
 
 // swapIn puts the new replica in the old one's place, in one document for the
-// edges, and waits until they have it.
-func (o *rollout) swapIn(old, fresh *replica, name string) error {
+// edges, and waits until they have it. One that did not live so long fails it.
+func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
+	if fresh != nil && !fresh.look().serves() {
+		return errors.Join(endedBefore(fresh), o.discard(fresh))
+	}
 	if err := o.exchange(old, fresh); err != nil {
 		return err
 	}
-	o.swaps = append(o.swaps, swap{old, fresh})
-	return o.confirm(o.run.ctx, name)
+	s := swap{old, fresh, stopFirst}
+	o.swaps = append(o.swaps, s)
+	if err := o.confirm(fleet.ReplicaName(o.actor.name, s.index())); err != nil {
+		return err
+	}
+	if fresh != nil && !fresh.look().serves() {
+		return endedBefore(fresh)
+	}
+	return nil
+}
+
+func endedBefore(r *replica) error {
+	return fleet.Errorf(fleet.BadGateway, "%s did not stay up until the edges led to it", r.name())
 }
 
 // exchange is the swap itself: nil for old adds, nil for fresh takes away.
@@ -183,35 +213,35 @@ func (a *actor) exchange(old, fresh *replica, asleep bool) {
 		a.replicas = append(a.replicas, fresh)
 		slices.SortFunc(a.replicas, func(x, y *replica) int { return x.index - y.index })
 	}
-	a.noteDown()
-	if fresh != nil && !asleep && (a.power == powerAsleep || a.power == powerFailed) {
-		a.transition(eventRequest) // a first deploy, or one of a service that had ended
-	}
-	a.becameReady()
+	a.becameReady(asleep)
 }
 
-// becameReady lets the service go on with a replica that a job has made ready.
-func (a *actor) becameReady() {
+// becameReady lets the service go on with what a job has made ready. A service
+// that is to stay asleep does; one that had ended or failed is awake from now on.
+func (a *actor) becameReady(asleep bool) {
 	a.noteDown()
-	for _, r := range a.replicas {
-		if r.look().state == stateReady && a.power != powerAsleep {
-			r.watchHealth()
-			a.transition(eventReady)
-			return
+	ready := slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().serves() })
+	switch {
+	case !ready:
+		a.publish()
+	case a.power == powerFailed, a.power == powerAsleep && !asleep:
+		a.transition(eventRequest) // which finds it ready
+	default:
+		if a.transition(eventReady) == effectNone {
+			a.publish()
 		}
 	}
-	a.publish()
 }
 
 // confirm waits until the edges have what was published last.
-func (o *rollout) confirm(ctx context.Context, name string) error {
+func (o *rollout) confirm(name string) error {
 	var edges int
-	return o.confirmCounting(ctx, name, &edges)
+	return o.confirmCounting(name, &edges)
 }
 
 // confirmCounting is confirm, and says how many edges there are.
-func (o *rollout) confirmCounting(ctx context.Context, name string, edges *int) error {
-	return o.run.stepWith(ctx, "confirm", name, func(ctx context.Context) (string, error) {
+func (o *rollout) confirmCounting(name string, edges *int) error {
+	return o.step("confirm", name, func(ctx context.Context) (string, error) {
 		var version uint64
 		if err := o.actor.call(ctx, func() { version = o.actor.version }); err != nil {
 			return "", err
@@ -240,37 +270,13 @@ func confirmed(c fleet.Confirmation) string {
 // drainAndStop lets the requests end that the old replica still has, and stops
 // it. It is kept until the rollout has ended.
 func (o *rollout) drainAndStop(old *replica, name string) error {
-	err := o.run.step("drain", name, func(ctx context.Context) (string, error) { return o.drain(ctx, old) })
+	err := o.step("drain", name, func(ctx context.Context) (string, error) { return o.engine.drain(ctx, old) })
 	if err != nil {
 		return err
 	}
-	return o.run.step("stop", name, func(ctx context.Context) (string, error) {
+	return o.step("stop", name, func(ctx context.Context) (string, error) {
 		return "", old.orderAndWait(ctx, wantDown)
 	})
-}
-
-// drain waits until nothing is in flight at a replica that is off the edge, or
-// its limit has passed: a connection that never ends must not hold up a deploy.
-func (o *rollout) drain(ctx context.Context, r *replica) (string, error) {
-	limited, cancel := context.WithTimeout(ctx, drainLimit)
-	defer cancel()
-	for {
-		used, err := o.engine.connections(limited, r)
-		switch {
-		case err != nil && limited.Err() == nil:
-			return fmt.Sprintf("its connections cannot be listed: %s", err), nil
-		case err == nil && len(used) == 0:
-			return "", nil
-		}
-		select {
-		case <-time.After(drainPause):
-		case <-limited.Done():
-			if cause := context.Cause(ctx); cause != nil {
-				return "", cause
-			}
-			return fmt.Sprintf("%d connections stayed open for %s", len(used), drainLimit), nil
-		}
-	}
 }
 
 // retireIndex takes away a replica that is one too many.
@@ -279,7 +285,7 @@ func (o *rollout) retireIndex(c change) error {
 	if err != nil || old == nil {
 		return err
 	}
-	if err := o.swapIn(old, nil, old.name()); err != nil {
+	if err := o.swapIn(old, nil, false); err != nil {
 		return err
 	}
 	return o.drainAndStop(old, old.name())
@@ -288,7 +294,7 @@ func (o *rollout) retireIndex(c change) error {
 // replaceStopFirst ends the old app before the new one starts. Requests are
 // held by the fallback router meanwhile, unless other replicas serve.
 func (o *rollout) replaceStopFirst(c change, old *replica, name string) error {
-	if err := o.swapIn(old, nil, name); err != nil {
+	if err := o.swapIn(old, nil, true); err != nil {
 		return err
 	}
 	if err := o.drainAndStop(old, name); err != nil {
@@ -299,12 +305,12 @@ func (o *rollout) replaceStopFirst(c change, old *replica, name string) error {
 	case c.inPlace:
 		shared = old
 	case old.publish && c.publish:
-		if err := old.orderAndWait(o.run.ctx, wantDeep); err != nil { // gives the host ports free
+		if err := old.orderAndWait(o.ctx, wantDeep); err != nil { // gives the host ports free
 			return err
 		}
 	}
 	if o.print.spec.Direct {
-		if err := old.orderAndWait(o.run.ctx, wantGone); err != nil { // gives the exact name free
+		if err := o.discard(old); err != nil { // gives the exact name free
 			return err
 		}
 	}
@@ -316,55 +322,11 @@ func (o *rollout) replaceStopFirst(c change, old *replica, name string) error {
 		return err
 	}
 	o.swaps[len(o.swaps)-1].new = fresh
-	return o.confirm(o.run.ctx, name)
-}
-
-// takeBack undoes the swaps, newest first, so that what served before serves again.
-func (o *rollout) takeBack() {
-	ctx, cancel := o.engine.background(time.Duration(len(o.swaps)+1) * callTimeout)
-	defer cancel()
-	for _, s := range slices.Backward(o.swaps) {
-		name := fleet.ReplicaName(o.actor.name, indexOf(s))
-		err := o.run.stepWith(ctx, "take back", name, func(ctx context.Context) (string, error) { return "", o.undo(ctx, s) })
-		if err != nil {
-			o.engine.log.Error("Cannot take a replica back", "service", o.actor.name, "replica", name, "error", err)
-		}
-	}
-	o.swaps = nil
-}
-
-func indexOf(s swap) int {
-	if s.old != nil {
-		return s.old.index
-	}
-	return s.new.index
-}
-
-func (o *rollout) undo(ctx context.Context, s swap) error {
-	if s.old != nil && s.old.look().state == stateGone {
-		s.old = o.engine.remake(o.actor, s.old)
-	}
-	if s.old != nil && s.new != nil && s.new.look().sandbox.id == s.old.look().sandbox.id {
-		if err := s.new.orderAndWait(ctx, wantDown); err != nil { // they share one sandbox and its ports
-			return err
-		}
-	}
-	if s.old != nil && !o.asleep {
-		if err := s.old.orderAndWait(ctx, wantUp); err != nil {
-			return err
-		}
-	}
-	if err := o.exchange(s.new, s.old); err != nil {
+	if err := o.confirm(name); err != nil {
 		return err
 	}
-	if s.new == nil {
-		return nil
+	if !fresh.look().serves() {
+		return endedBefore(fresh)
 	}
-	if err := o.confirm(ctx, s.new.name()); err != nil {
-		return err
-	}
-	if _, err := o.drain(ctx, s.new); err != nil {
-		return err
-	}
-	return o.discard(s.new)
+	return nil
 }

@@ -415,9 +415,12 @@ func (e *Engine) resumeJobs(ctx context.Context) error {
 }
 
 func (e *Engine) tidy(ctx context.Context, a *actor) error {
-	var strays []*replica
 	removing := false
-	if err := a.call(ctx, func() { strays, removing = slices.Clone(a.extra), a.removing }); err != nil {
+	err := a.call(ctx, func() {
+		removing = a.removing
+		a.sweep()
+	})
+	if err != nil {
 		return err
 	}
 	if removing {
@@ -428,8 +431,5 @@ func (e *Engine) tidy(ctx context.Context, a *actor) error {
 		e.queue.add(job)
 		return nil
 	}
-	for _, stray := range strays {
-		stray.order(wantGone)
-	}
-	return a.call(ctx, func() { a.extra = nil })
+	return nil
 }

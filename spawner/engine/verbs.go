@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -69,8 +70,13 @@ func (e *Engine) accept(ctx context.Context, job fleet.Job, check func(*actor) e
 	if !ok {
 		return fleet.Accepted{}, unknown(job.Service)
 	}
-	if err := e.queue.room(); err != nil {
+	if err := e.queue.reserve(); err != nil {
 		return fleet.Accepted{}, err
+	}
+	defer e.queue.release()
+	if job.Kind == fleet.JobRemove { // a deploy is accepted before it, or refused
+		e.accepting.Lock()
+		defer e.accepting.Unlock()
 	}
 	var refused error
 	err := a.call(ctx, func() {
@@ -104,7 +110,10 @@ func (e *Engine) recordAccepted(job fleet.Job) {
 func (e *Engine) runJob(run *jobRun) error {
 	job := run.copy()
 	a, ok := e.actor(job.Service)
-	if !ok {
+	switch {
+	case !ok && job.Kind == fleet.JobRemove:
+		return nil // the process before ended between the last thing that it removed and the end of the job
+	case !ok:
 		return unknown(job.Service)
 	}
 	switch job.Kind {
@@ -144,11 +153,27 @@ func (a *actor) endJob(err error) {
 		a.power = powerFailed
 		a.answerAll(answer{err: a.failure})
 	}
-	if a.power == powerWaking { // a request came between an old replica and a new one
+	switch a.power {
+	case powerWaking: // a request came between an old replica and a new one
 		a.startAll()
+	case powerAwake:
+		a.mend()
 	}
 	a.publish()
 	a.scheduleIdle()
+	a.sweep()
+}
+
+// mend takes care of replicas that went wrong while a job ran and left them to it.
+func (a *actor) mend() {
+	for _, r := range a.replicas {
+		if r.look().state == stateUnhealthy {
+			a.replaceUnhealthy(r, errors.New("its health check failed"))
+		}
+	}
+	if len(a.waiters) > 0 {
+		a.reviveDown()
+	}
 }
 
 func (e *Engine) runWake(run *jobRun, a *actor) error {
@@ -161,34 +186,16 @@ func (e *Engine) runWake(run *jobRun, a *actor) error {
 
 func (e *Engine) runSleep(run *jobRun, a *actor) error {
 	return run.step("sleep", "", func(ctx context.Context) (string, error) {
-		settled := powerWatcher{met: make(chan power, 1), until: func(p power) bool {
-			return p == powerAsleep || p == powerAwake || p == powerWaking || p == powerFailed
-		}}
-		var refused error
-		err := a.call(ctx, func() {
-			if refused = a.fallAsleep(a.print.spec.Sleep.Mode, "asked for by "+run.job.By); refused != nil {
-				return
-			}
-			if settled.until(a.power) {
-				settled.met <- a.power
-				return
-			}
-			a.watchers = append(a.watchers, settled)
-		})
-		if err != nil || refused != nil {
-			return "", firstError(err, refused)
+		p, err := a.awaitPower(ctx, func() error {
+			return a.fallAsleep(a.print.spec.Sleep.Mode, "asked for by "+run.job.By)
+		}, power.settled)
+		switch {
+		case err != nil:
+			return "", err
+		case p == powerAsleep:
+			return "", nil
 		}
-		select {
-		case p := <-settled.met:
-			if p == powerAsleep {
-				return "", nil
-			}
-			return "", a.calledOff(ctx)
-		case <-a.ended:
-			return "", errRemoved
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
+		return "", a.calledOff(ctx)
 	})
 }
 
@@ -213,7 +220,7 @@ func firstError(errs ...error) error {
 // CancelJob cancels a job that waits or runs; what it has done is taken back.
 func (e *Engine) CancelJob(ctx context.Context, id, by string) (fleet.Job, error) {
 	run, ok := e.queue.find(id)
-	if !ok {
+	if !ok || run.hasEnded() {
 		job, err := e.jobs.Get(ctx, id)
 		if err != nil {
 			return fleet.Job{}, err
@@ -224,7 +231,7 @@ func (e *Engine) CancelJob(ctx context.Context, id, by string) (fleet.Job, error
 		return run.copy(), fleet.Errorf(fleet.Conflict, "a remove cannot be canceled")
 	}
 	e.log.Info("Canceling job", "job", id, "by", by)
-	run.cancel(fmt.Errorf("%w by %s", errCanceled, by))
+	e.queue.cancel(run, fmt.Errorf("%w by %s", errCanceled, by))
 	return e.WaitJob(ctx, id)
 }
 

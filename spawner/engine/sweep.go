@@ -1,0 +1,77 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// sweep removes, beside the actor, what is left over of rollouts that have ended:
+// once no edge sends anything there, and nothing is in flight. What cannot be
+// removed now is tried again at the next look at its node.
+func (a *actor) sweep() {
+	if a.job != nil || a.removing || a.sweeping || len(a.extra) == 0 {
+		return
+	}
+	a.sweeping = true
+	strays, version := slices.Clone(a.extra), a.version
+	a.engine.group.Go(func() {
+		err := a.engine.removeStrays(a, strays, version)
+		if err != nil && a.engine.life.Err() == nil {
+			a.engine.log.Warn("Cannot remove what a rollout left", "service", a.name, "error", err)
+			a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Message: fmt.Sprintf("what a rollout left cannot be removed yet: %s", err)})
+		}
+		a.post(func() { a.sweeping = false })
+	})
+}
+
+func (e *Engine) removeStrays(a *actor, strays []*replica, version uint64) error {
+	ctx, cancel := e.background(callTimeout)
+	defer cancel()
+	if _, err := e.router.Confirmed(ctx, version); err != nil {
+		return err
+	}
+	for _, r := range strays {
+		if err := e.removeStray(ctx, a, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) removeStray(ctx context.Context, a *actor, r *replica) error {
+	if _, err := e.drain(ctx, r); err != nil {
+		return err
+	}
+	if err := r.orderAndWait(e.life, wantGone); err != nil {
+		return err
+	}
+	return a.call(ctx, func() { a.forgetExtra(r) })
+}
+
+// drain waits until nothing is in flight at a replica that is off the edge, or
+// its limit has passed: a connection that never ends must not hold up a deploy.
+func (e *Engine) drain(ctx context.Context, r *replica) (string, error) {
+	limited, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	for {
+		used, err := e.connections(limited, r)
+		switch {
+		case err != nil && limited.Err() == nil:
+			return fmt.Sprintf("its connections cannot be listed: %s", err), nil
+		case err == nil && len(used) == 0:
+			return "", nil
+		}
+		select {
+		case <-time.After(drainPause):
+		case <-limited.Done():
+			if cause := context.Cause(ctx); cause != nil {
+				return "", cause
+			}
+			return fmt.Sprintf("%d connections stayed open for %s", len(used), drainLimit), nil
+		}
+	}
+}
