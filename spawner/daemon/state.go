@@ -2,21 +2,14 @@ package daemon
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 
 	"edgespawner/spawner/sqlite"
 )
 
 // Backup copies the database of a state directory to path, which must not be
 // there yet. The spawner may run meanwhile.
-func Backup(ctx context.Context, stateDir, path string) (err error) {
-	store, err := sqlite.Open(ctx, databaseFile(stateDir), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	return store.Backup(ctx, path)
+func Backup(ctx context.Context, stateDir, path string) error {
+	return sqlite.Backup(ctx, databaseFile(stateDir), path)
 }
 
 // Restore puts a backup in the place of a state directory's database, which is

@@ -1,14 +1,44 @@
 package sqlite
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
-// Backup writes a consistent copy of the database to path while it is in use.
-// The copy has mode 0600 and holds the values of env. It is a Conflict when path exists.
-func (s *Store) Backup(ctx context.Context, path string) error {
-	db, err := connect(ctx, s.path, 1, writing) // VACUUM INTO only reads, but not on a query-only connection
+	"edgespawner/fleet"
+)
+
+// Backup writes a consistent copy of the database at from to the file to, while
+// a spawner may use it; the schema stays that of the spawner. The copy has mode
+// 0600 and holds the values of env. It is NotFound without a database, and a
+// Conflict when the file exists, when the database is another program's or a
+// newer spawner's, or while it is being restored.
+func Backup(ctx context.Context, from, to string) error {
+	from, err := filepath.Abs(from)
+	if err != nil {
+		return fmt.Errorf("cannot back up %s: %w", from, err)
+	}
+	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
+		return fleet.Errorf(fleet.NotFound, "there is no database %s", from)
+	}
+	lock, err := lockShared(from)
+	if err != nil {
+		return err
+	}
+	return failed(errors.Join(backup(ctx, from, to), lock.release()), "back %s up to %s", from, to)
+}
+
+func backup(ctx context.Context, from, to string) error {
+	db, err := connect(ctx, from, 1, writing) // VACUUM INTO only reads, but not on a query-only connection
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return failed(copyInto(ctx, db, path, refuse), "back the database up to %s", path)
+	if _, err := schemaVersion(ctx, db, from, len(embedded())); err != nil {
+		return err
+	}
+	return copyInto(ctx, db, to, refuse)
 }

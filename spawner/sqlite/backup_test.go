@@ -42,7 +42,7 @@ func TestABackupTakenWhileOthersWriteIsWhole(t *testing.T) {
 	})
 	<-begun
 	path := filepath.Join(t.TempDir(), "backup.db")
-	must(t, store.Backup(t.Context(), path))
+	must(t, Backup(t.Context(), store.path, path))
 	close(stop)
 	group.Wait()
 	must(t, store.Close())
@@ -60,18 +60,32 @@ func TestABackupNeverOverwrites(t *testing.T) {
 	store := openNew(t)
 	path := filepath.Join(t.TempDir(), "precious")
 	must(t, os.WriteFile(path, []byte("precious"), 0o600))
-	wantKind(t, store.Backup(t.Context(), path), fleet.Conflict)
-	wantKind(t, store.Backup(t.Context(), store.path), fleet.Conflict)
+	wantKind(t, Backup(t.Context(), store.path, path), fleet.Conflict)
+	wantKind(t, Backup(t.Context(), store.path, store.path), fleet.Conflict)
 	if !holds(t, path, "precious") {
 		t.Error("it was overwritten")
 	}
-	if err := store.Backup(t.Context(), filepath.Join(t.TempDir(), "missing", "b.db")); err == nil {
+	if err := Backup(t.Context(), store.path, filepath.Join(t.TempDir(), "missing", "b.db")); err == nil {
 		t.Error("a backup into a directory that is not there succeeded")
 	}
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
 	must(t, err)
 	if len(left) != 0 {
 		t.Errorf("a refused backup left %v", left)
+	}
+}
+
+func TestABackupOfNoDatabaseIsNotFoundAndMakesNone(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "state")
+	must(t, os.Mkdir(folder, 0o700))
+	target := filepath.Join(t.TempDir(), "backup.db")
+	wantKind(t, Backup(t.Context(), filepath.Join(folder, "spawner.db"), target), fleet.NotFound)
+	for _, place := range []string{folder, filepath.Dir(target)} {
+		left, err := os.ReadDir(place)
+		must(t, err)
+		if len(left) != 0 {
+			t.Errorf("it left %v", left)
+		}
 	}
 }
 
@@ -89,7 +103,7 @@ func TestARestoreReplacesTheDatabaseAndKeepsTheOneBefore(t *testing.T) {
 	store := openNew(t)
 	must(t, store.Settings().Set(t.Context(), "state", "old"))
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	must(t, store.Backup(t.Context(), backup))
+	must(t, Backup(t.Context(), store.path, backup))
 	must(t, store.Settings().Set(t.Context(), "state", "new"))
 	wantKind(t, Restore(t.Context(), backup, store.path), fleet.Conflict) // in use
 	must(t, store.Close())
@@ -111,7 +125,7 @@ func TestARestoreIgnoresTheWALThatAKilledSpawnerLeft(t *testing.T) {
 	store := openNew(t)
 	must(t, store.Settings().Set(t.Context(), "state", "old"))
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	must(t, store.Backup(t.Context(), backup))
+	must(t, Backup(t.Context(), store.path, backup))
 	must(t, store.Settings().Set(t.Context(), "state", "new"))
 	// What a kill -9 leaves: the database and a WAL that is not folded in.
 	killed := filepath.Join(t.TempDir(), "spawner.db")
@@ -135,7 +149,7 @@ func TestARestoreMendsADamagedDatabase(t *testing.T) {
 	store := openNew(t)
 	must(t, store.Settings().Set(t.Context(), "state", "good"))
 	backup := filepath.Join(t.TempDir(), "backup.db")
-	must(t, store.Backup(t.Context(), backup))
+	must(t, Backup(t.Context(), store.path, backup))
 	damaged := filepath.Join(t.TempDir(), "spawner.db")
 	must(t, os.WriteFile(damaged, []byte("rubbish"), 0o600))
 	must(t, os.WriteFile(damaged+"-wal", []byte("rubbish"), 0o600))
@@ -153,7 +167,7 @@ func TestAnUnusableBackupIsRefusedAndNothingChanged(t *testing.T) {
 	must(t, store.Settings().Set(t.Context(), "state", "kept"))
 	directory := t.TempDir()
 	good := filepath.Join(directory, "good.db")
-	must(t, store.Backup(t.Context(), good))
+	must(t, Backup(t.Context(), store.path, good))
 	must(t, store.Close())
 	content, err := os.ReadFile(good)
 	must(t, err)

@@ -67,7 +67,7 @@ func TestTheDatabaseAndItsCompanionsAreReadableByTheirOwnerOnly(t *testing.T) {
 	path := filepath.Join(directory, "spawner.db")
 	store := openAt(t, path)
 	must(t, store.Settings().Set(t.Context(), "key", "value"))
-	must(t, store.Backup(t.Context(), path+".backup"))
+	must(t, Backup(t.Context(), store.path, path+".backup"))
 	for _, suffix := range []string{"", "-wal", "-shm", ".lock", ".backup"} {
 		info, err := os.Stat(path + suffix)
 		must(t, err)
