@@ -15,7 +15,7 @@ build_images() {
 
 # image TAG DOCKERFILE FILES…: the files are all that the Dockerfile can copy.
 image() {
-  local tag=$1 dockerfile=build/images/$2.Dockerfile content context
+  local tag=$1 name=$2 dockerfile=build/images/$2.Dockerfile content context
   shift 2
   content=$(cat "$dockerfile" "$@" | sha256sum | cut -d' ' -f1)
   if [ "$(docker image inspect --format '{{index .Config.Labels "build.content"}}' "$tag" 2>/dev/null)" = "$content" ]; then
@@ -26,11 +26,21 @@ image() {
   cp "$dockerfile" "$context/Dockerfile"
   cp "$@" "$context/"
   chmod 0755 "$context"/*
-  if ! quietly docker build -q --label "build.content=$content" -t "$tag" "$context"; then
+  if ! quietly docker build -q --label "build.content=$content" --label "build.of=$name" -t "$tag" "$context"; then
     rm -rf "$context"
     die "cannot build the image $tag"
   fi
   rm -rf "$context"
+}
+
+# remove_replaced_images removes what image has made earlier under a tag that
+# is another image's now, unless a container uses it. Those of mock-app stay:
+# services are rolled back to them.
+remove_replaced_images() {
+  local name
+  for name in spawner sandbox mock-home traefik; do
+    docker image prune -f --filter "label=build.of=$name" >/dev/null 2>&1 || true # one prune at a time is all that an engine does
+  done
 }
 
 # get_traefik sets SPAWNER_TRAEFIK_IMAGE: the one of the last run, else the

@@ -25,6 +25,7 @@ up() {
   wait_ready
   write_env
   deploy_demo
+  remove_replaced_images
   say_next
 }
 
@@ -128,6 +129,7 @@ down() {
   quietly compose stop spawner || die "cannot stop the spawner; what docker compose said stands above"
   remove_fleet
   quietly compose down --remove-orphans "${volumes[@]}" || die "docker compose could not take everything down; what it said stands above"
+  remove_lease_image
   if [ ${#volumes[@]} -gt 0 ]; then
     remove_labelled volume
     rm -rf "$state"
@@ -142,6 +144,10 @@ remove_fleet() {
   [ ${#ids[@]} -eq 0 ] || quietly docker rm -f -v "${ids[@]}" || true # one that goes meanwhile is no mistake
   remove_labelled network
 }
+
+# remove_lease_image removes the image that a spawner makes for its lease. The
+# engine refuses while the lease of another installation uses it.
+remove_lease_image() { docker image rm spawner-lease:latest >/dev/null 2>&1 || true; }
 
 # remove_labelled KIND: the networks or volumes that the spawner has made.
 remove_labelled() {
