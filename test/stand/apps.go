@@ -1,6 +1,7 @@
 package stand
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,12 +42,13 @@ var variants = struct {
 
 // MockAppVariant returns an image that is mock-app with more lines of a
 // Dockerfile, such as `HEALTHCHECK --interval=30s CMD ["/mock-app", "health"]`
-// or `ENV VERSION=2`. It is made once, as mock-app:<name>; RemoveVariants takes all away.
+// or `ENV VERSION=2`. It is made once, under a tag that is this process's own;
+// RemoveVariants takes all away.
 func MockAppVariant(t T, name string, lines ...string) string {
 	t.Helper()
 	variants.mu.Lock()
 	defer variants.mu.Unlock()
-	tag := "mock-app:" + name
+	tag := fmt.Sprintf("mock-app:%s-%d", name, os.Getpid())
 	if variants.made[tag] {
 		return tag
 	}

@@ -1,0 +1,104 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"edgespawner/test/stand"
+)
+
+// mustAnswerAt asks each edge for a host's page.
+func mustAnswerAt(s *stand.Stand, host, text string, edges ...*stand.Edge) {
+	for _, edge := range edges {
+		s.Do(stand.Request{Edge: edge, Host: host}).MustBe(200).MustContain(text)
+	}
+}
+
+// awaitRoutes waits until an edge that was started again has what it had.
+func awaitRoutes(t *testing.T, s *stand.Stand, edge *stand.Edge, host string) {
+	t.Helper()
+	stand.Eventually(t, 5*time.Second, edge.Name+" has the route of "+host, func() error {
+		if answer := s.Do(stand.Request{Edge: edge, Host: host}); answer.Err != nil || answer.Status != 200 {
+			return fmt.Errorf("status %d, %v", answer.Status, answer.Err)
+		}
+		return nil
+	})
+}
+
+func TestTwoEdgesGetTheSameRoutesAndOneThatIsKilledIsNoLoss(t *testing.T) {
+	t.Parallel()
+	s := stand.Start(t, stand.WithEdges(2))
+	collector := s.StartCollector()
+	web := counted(s, collector, "web", 2)
+	s.Deploy(web)
+	s.Deploy(s.MockApp("nap", "nap.test"))
+	s.Sleep("nap")
+	first, second := s.Edges[0], s.Edges[1]
+	mustAnswerAt(s, "web.test", "hostname: web-", first, second)
+	mustAnswerAt(s, "nap.test", "hostname: nap-0", second, first)
+	s.Do(stand.Request{Edge: second, Host: "nobody.test"}).MustBe(404)
+
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Edge: first, Collector: collector})
+	second.Kill()
+	began := time.Now()
+	s.Deploy(withVersion(t, web, 1))
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("a deploy beside a dead edge took %v", took)
+	}
+	s.Sleep("nap")
+	mustAnswerAt(s, "nap.test", "hostname: nap-0", first)
+	s.Deploy(s.MockApp("late", "late.test"))
+	traffic.Stop().MustBeClean(t)
+
+	second.Start()
+	awaitRoutes(t, s, second, "late.test")
+	mustAnswerAt(s, "web.test", "version: 1", first, second)
+	mustAnswerAt(s, "late.test", "hostname: late-0", first, second)
+}
+
+func TestAnEdgeThatIsRestartedHasItsRoutesAgain(t *testing.T) {
+	t.Parallel()
+	s := stand.Start(t)
+	s.Deploy(s.MockApp("web", "web.test"))
+	s.Deploy(s.MockApp("nap", "nap.test"))
+	s.Sleep("nap")
+	edge := s.Edges[0]
+	for _, end := range []func(){edge.Kill, func() { edge.Stop() }} {
+		end()
+		edge.Start()
+		awaitRoutes(t, s, edge, "web.test")
+		s.Get("nap.test", "/").MustBe(200).MustContain("hostname: nap-0")
+		s.Sleep("nap")
+	}
+}
+
+func TestWhileTheSpawnerIsAwayAwakeServicesLoseNothingAndSleepersClientsWait(t *testing.T) {
+	t.Parallel()
+	s := stand.Start(t)
+	collector := s.StartCollector()
+	s.Deploy(counted(s, collector, "web", 2))
+	s.Deploy(counted(s, collector, "nap", 1))
+	s.Sleep("nap")
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+
+	if code := s.Spawner.Stop(); code != 0 {
+		t.Errorf("the spawner ended with code %d after SIGTERM:\n%s", code, s.Spawner.LogTail(10))
+	}
+	waiting := make(chan stand.Answer, 1)
+	go func() { waiting <- s.Post("nap.test", "/ids", "patient") }()
+	<-time.After(1500 * time.Millisecond) // the time that it is away; the edge tries again for about 3 s
+	s.Spawner.Start()
+	s.Spawner.WaitReady()
+	if answer := <-waiting; answer.Status != 200 {
+		t.Errorf("the sleeper's client got %d %v after %v: %s", answer.Status, answer.Err, answer.Took, answer.Body)
+	}
+	if count := collector.Counts()["patient"]; count != 1 {
+		t.Errorf("its POST was carried out %d times", count)
+	}
+	s.Deploy(s.MockApp("fresh", "fresh.test")) // ends when the edge, back from its pause, has the route
+	s.Get("fresh.test", "/").MustBe(200).MustContain("hostname: fresh-0")
+	traffic.Stop().MustBeClean(t)
+}
