@@ -136,7 +136,7 @@ func (a *actor) call(ctx context.Context, message func()) error {
 	case <-done:
 		return nil
 	case <-a.ended:
-		left = errRemoved
+		left = a.engine.endOfActor()
 	case <-ctx.Done():
 		left = context.Cause(ctx)
 	}
@@ -223,7 +223,7 @@ func (a *actor) awaitPower(ctx context.Context, first func() error, until func(p
 	case p := <-w.met:
 		return p, nil
 	case <-a.ended:
-		return "", errRemoved
+		return "", a.engine.endOfActor()
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
@@ -385,7 +385,7 @@ func (a *actor) startFailed(r *replica, err error) {
 		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("cannot put %s to sleep: %s", r.name(), err)})
 		a.checkStopped()
 	case powerWaking:
-		a.failure = err
+		a.failure = wakeError(a.name, err)
 		a.startRest()
 		if !a.anyOnTheWay() {
 			a.engine.record(fleet.Event{Type: fleet.EventFailed, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("%s cannot be woken: %s", a.name, err)})
@@ -394,6 +394,18 @@ func (a *actor) startFailed(r *replica, err error) {
 	case powerAwake:
 		a.restartLater(r, err)
 	}
+}
+
+// wakeError is what a client is told of a start that failed: that the app ended,
+// or else that the service is not available; never that the request was wrong.
+func wakeError(service string, err error) error {
+	switch fleet.KindOf(err) {
+	case fleet.BadGateway, fleet.Unavailable, fleet.Timeout:
+		return err
+	case fleet.Internal:
+		return fleet.Errorf(fleet.Unavailable, "%s cannot be started now", service)
+	}
+	return fleet.Errorf(fleet.Unavailable, "%s", err)
 }
 
 // anyOnTheWay says whether a replica is ready or being started.

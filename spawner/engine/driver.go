@@ -184,9 +184,13 @@ func (r *replica) repair(ctx context.Context, cause error) error {
 }
 
 func (r *replica) upOnce(ctx context.Context) error {
-	v := r.look()
-	if v.state == statePaused {
+	switch v := r.look(); {
+	case v.state == statePaused && v.sandbox.running:
 		return r.unpause(ctx)
+	case v.state == statePaused: // it has no network to go on in
+		if err := r.down(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.make(ctx); err != nil {
 		return err
@@ -216,8 +220,23 @@ func (r *replica) unpause(ctx context.Context) error {
 		if err := r.engine.freezer.Unpause(ctx, r.node, r.look().app.id); err != nil {
 			return fmt.Errorf("cannot unpause %s: %w", r.name(), err)
 		}
-		return nil
+		return r.proveSandbox(ctx)
 	})
+}
+
+// proveSandbox says whether an app that was unpaused still has its network: the
+// sandbox may have gone, or begun anew, while nobody was told.
+func (r *replica) proveSandbox(ctx context.Context) error {
+	c, err := r.engine.containers.Inspect(ctx, r.node, r.look().sandbox.id)
+	if err != nil {
+		return fmt.Errorf("cannot inspect the sandbox of %s: %w", r.name(), err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.Status != fleet.ContainerRunning || !r.startedAt.IsZero() && c.StartedAt.After(r.startedAt) {
+		return &fleet.Error{Kind: fleet.Conflict, Field: fieldSandbox, Message: "the sandbox of " + r.name() + " ended while it was paused"}
+	}
+	return nil
 }
 
 // startSandbox starts the sandbox if it is down and learns its address.

@@ -140,9 +140,31 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	e.ready.Store(false)
 	e.queue.close()
-	e.end(errShutdown)
+	e.mu.Lock()
+	e.end(errShutdown) // nothing is spawned any more
+	e.mu.Unlock()
 	e.group.Wait()
 	return err
+}
+
+// spawn runs what lives with the engine, on behalf of a caller who does not;
+// false when the engine is ending.
+func (e *Engine) spawn(what func()) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.life.Err() != nil {
+		return false
+	}
+	e.group.Go(what)
+	return true
+}
+
+// endOfActor says why an actor ended.
+func (e *Engine) endOfActor() error {
+	if e.life.Err() != nil {
+		return errShutdown
+	}
+	return errRemoved
 }
 
 // Ready is nil once the state is loaded and every node that answers was listed.
@@ -203,6 +225,10 @@ func (e *Engine) actorFor(desired fleet.Desired) *actor {
 	}
 	a := newActor(e, desired)
 	e.actors[desired.Name] = a
+	if e.life.Err() != nil {
+		close(a.ended)
+		return a
+	}
 	e.group.Go(func() { a.loop(e.life) })
 	return a
 }

@@ -39,8 +39,15 @@ type world struct {
 // inWorld runs a test in fake time, in a world whose engine runs and is ready.
 func inWorld(t *testing.T, test func(w *world)) {
 	t.Helper()
+	synctestWorld(t, func(*world) {}, test)
+}
+
+// synctestWorld is inWorld with a world that is prepared before the engine runs.
+func synctestWorld(t *testing.T, prepare, test func(w *world)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		prepare(w)
 		w.start()
 		defer w.end()
 		test(w)

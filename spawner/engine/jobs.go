@@ -134,7 +134,7 @@ func (q *queue) dropLocked(run *jobRun, cause error) {
 		return
 	}
 	q.waiting[run.lane] = slices.Delete(slices.Clone(q.waiting[run.lane]), at, at+1)
-	q.engine.group.Go(func() {
+	q.engine.spawn(func() {
 		run.execute() // it ends at once, honestly
 		q.mu.Lock()
 		defer q.mu.Unlock()
@@ -179,7 +179,7 @@ func (q *queue) nextLocked(lane string) {
 	run := q.waiting[lane][0]
 	q.waiting[lane] = q.waiting[lane][1:]
 	q.running[lane] = run
-	q.engine.group.Go(func() { q.work(run) })
+	q.engine.spawn(func() { q.work(run) }) // else the next process takes it up
 }
 
 func (q *queue) work(run *jobRun) {

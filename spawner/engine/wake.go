@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgespawner/fleet"
@@ -37,7 +38,7 @@ func (e *Engine) wake(ctx context.Context, name, cause string, chain []string) (
 	var needs []string
 	err := a.call(ctx, func() {
 		maxWait = a.maxWait()
-		needs = a.missingNeeds(chain)
+		needs, _ = a.missingNeeds(chain)
 		if len(needs) == 0 {
 			a.request(waiter, cause)
 		}
@@ -49,12 +50,15 @@ func (e *Engine) wake(ctx context.Context, name, cause string, chain []string) (
 	ctx, cancel := context.WithTimeoutCause(ctx, maxWait, errMaxWait)
 	defer cancel()
 	if len(needs) > 0 {
-		if err := e.wakeNeeds(ctx, name, needs, chain); err != nil {
-			return fleet.Endpoint{}, e.lateness(ctx, a, began, err)
-		}
-		if err := a.call(ctx, func() { a.request(waiter, cause) }); err != nil {
-			return fleet.Endpoint{}, e.lateness(ctx, a, began, err)
-		}
+		e.spawn(func() { // it goes on when this caller leaves
+			ctx, cancel := e.background(maxWait)
+			defer cancel()
+			if err := e.wakeNeeds(ctx, name, needs, chain); err != nil {
+				waiter <- answer{err: err}
+				return
+			}
+			a.post(func() { a.request(waiter, cause) })
+		})
 	}
 	return a.await(ctx, waiter, began)
 }
@@ -66,8 +70,11 @@ func unknown(name string) error {
 }
 
 func (a *actor) maxWait() time.Duration {
-	if a.print != nil {
+	switch {
+	case a.print != nil:
 		return a.print.spec.Wake.MaxWait.Std()
+	case a.newest != nil:
+		return a.newest.Wake.MaxWait.Std()
 	}
 	return fleet.DefaultMaxWait.Std()
 }
@@ -78,8 +85,8 @@ func (a *actor) request(waiter chan answer, cause string) {
 	case a.removing:
 		waiter <- answer{err: errRemoved}
 		return
-	case a.print == nil && a.job != nil:
-		a.waiters = append(a.waiters, waiter) // its first deploy is under way
+	case a.print == nil && (a.job != nil || a.power != powerFailed):
+		a.waiters = append(a.waiters, waiter) // its first deploy is under way, or waits for its turn
 		return
 	case a.print == nil:
 		waiter <- answer{err: fleet.Errorf(fleet.Unavailable, "%s has never been deployed successfully", a.name)}
@@ -142,6 +149,10 @@ func (a *actor) reviveFallen() {
 func (a *actor) noteWake(cause string) {
 	a.lastWake = fmt.Sprintf("%s: %s", stamp(time.Now()), cause)
 	a.engine.record(fleet.Event{Type: fleet.EventWake, Service: a.name, Message: fmt.Sprintf("Waking %s: %s", a.name, cause)})
+	_, unknown := a.missingNeeds(nil)
+	for _, need := range unknown {
+		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Message: fmt.Sprintf("%s needs %s, which is not deployed", a.name, need)})
+	}
 }
 
 // await waits for the answer to a request.
@@ -154,7 +165,7 @@ func (a *actor) await(ctx context.Context, waiter chan answer, began time.Time) 
 		case got := <-waiter:
 			return got.endpoint, got.err
 		default:
-			return fleet.Endpoint{}, errRemoved
+			return fleet.Endpoint{}, a.engine.endOfActor()
 		}
 	case <-ctx.Done():
 		a.post(func() { a.leave(waiter) })
@@ -184,6 +195,10 @@ func (a *actor) waitingFor() string {
 	text := "its actor is busy"
 	err := a.call(ctx, func() {
 		text = "no replica is being started"
+		if needs, _ := a.missingNeeds(nil); len(needs) > 0 {
+			text = fmt.Sprintf("it needs %s, which is not awake", strings.Join(needs, " and "))
+			return
+		}
 		for _, r := range a.replicas {
 			switch v := r.look(); {
 			case v.lastError != nil:
@@ -205,12 +220,11 @@ func (a *actor) waitingFor() string {
 }
 
 // missingNeeds are the services of wake.needs that are not awake, without
-// those that wait for this one already.
-func (a *actor) missingNeeds(chain []string) []string {
-	if a.print == nil || a.power == powerAwake {
-		return nil
+// those that wait for this one already; and those that nobody knows.
+func (a *actor) missingNeeds(chain []string) (missing, unknown []string) {
+	if a.print == nil || a.power == powerAwake || a.power == powerWaking {
+		return nil, nil
 	}
-	var missing []string
 	snapshot := a.engine.Snapshot()
 	for _, need := range a.print.spec.Wake.Needs {
 		routed, known := snapshot.Find(need)
@@ -218,12 +232,12 @@ func (a *actor) missingNeeds(chain []string) []string {
 			continue
 		}
 		if !known {
-			a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Message: fmt.Sprintf("%s needs %s, which is not deployed", a.name, need)})
+			unknown = append(unknown, need)
 			continue
 		}
 		missing = append(missing, need)
 	}
-	return missing
+	return missing, unknown
 }
 
 // wakeNeeds wakes what a service needs, side by side, and waits for all of it.
