@@ -80,15 +80,26 @@ write_env() {
 export SPAWNER_TOKEN='$token'"
 }
 
-# deploy_demo deploys the demo service, unless it is there: what you made of it stays.
+# deploy_demo deploys the demo service and sees it answer. One that is there stays
+# what you made of it: asleep, it is not woken; led to by another host, not asked.
 deploy_demo() {
-  if ! bin/spawner inspect demo >/dev/null 2>&1; then
-    step "Deploying the demo service"
-    bin/spawner deploy -f build/demo.json || die "the demo service could not be deployed: bin/spawner events tells more"
-  fi
-  wait_for 30 'demo' answers "$SPAWNER_HTTP_PORT" "$demo_host" / 200 ||
-    not_ready "the demo does not answer on port $SPAWNER_HTTP_PORT; bin/spawner why demo tells more"
+  case $(demo_status) in
+    '')
+      step "Deploying the demo service"
+      bin/spawner deploy -f build/demo.json || die "the demo service could not be deployed: bin/spawner events tells more"
+      wait_for 30 'demo' answers "$SPAWNER_HTTP_PORT" "$demo_host" / 200 ||
+        not_ready "the demo does not answer on port $SPAWNER_HTTP_PORT; bin/spawner why demo tells more"
+      ;;
+    running) wait_for 30 'demo' answers "$SPAWNER_HTTP_PORT" "$demo_host" / 200 ||
+      note "the demo runs and does not answer at $demo_host; bin/spawner why demo tells more" ;;
+    *) wait_for 30 'demo' demo_settled || note "the demo is $(demo_status); bin/spawner why demo tells more" ;;
+  esac
 }
+
+# demo_status prints the demo's status, nothing when there is no demo.
+demo_status() { bin/spawner ps | awk '$1 == "demo" { print $2 }'; }
+
+demo_settled() { case $(demo_status) in running | asleep | dozing | stopped) ;; *) return 1 ;; esac }
 
 say_next() {
   local port=''
@@ -104,7 +115,7 @@ and type
     bin/spawner ps                       what runs
     bin/spawner sleep demo               put it to sleep; then open it again
     bin/spawner events -f                watch what happens
-    bin/spawner deploy --name hello --image mock-app:latest --host hello.localhost
+    bin/spawner deploy --name hello --image mock-app:latest --host hello.localhost --sleep-after 5m
     ./build_project.sh down              take it all down; --volumes: with its state
 
 curl users:  . ./.spawner/env; curl -H "Authorization: Bearer \$SPAWNER_TOKEN" "\$SPAWNER_URL/api/services"

@@ -30,19 +30,29 @@ func TestUpAndDownOnACleanClone(t *testing.T) {
 			}
 
 			c.run("bin/spawner", "sleep", "demo")
+			c.build("up")
+			if output := c.run("bin/spawner", "ps"); !strings.Contains(output, "asleep") {
+				t.Errorf("up has woken the demo:\n%s", output)
+			}
 			c.mustAnswer("/", "demo.localhost")
 			c.run("bash", "-c", `. ./.spawner/env && curl -fsS -H "Authorization: Bearer $SPAWNER_TOKEN" "$SPAWNER_URL/api/services"`)
 			c.mustKeepServicesFromTheAPI()
 
 			c.build("down")
-			if left := c.containers() + c.list("network", "ls"); left != "" {
+			if left := c.containers() + c.list("network", "ls", c.fleetID()); left != "" {
 				t.Errorf("down has left:\n%s", left)
 			}
 			c.build("up")
 			c.mustAnswer("/", "demo.localhost")
+
+			fleetID := c.fleetID() // down --volumes forgets it
+			stand.Docker(t, "kill", strings.TrimSpace(c.build("compose", "ps", "-q", "spawner"))) // it cannot clean up
 			c.build("down", "--volumes")
-			if left := c.containers() + c.list("network", "ls") + c.list("volume", "ls"); left != "" {
+			if left := c.containersOf(fleetID) + c.list("network", "ls", fleetID) + c.list("volume", "ls", fleetID); left != "" {
 				t.Errorf("down --volumes has left:\n%s", left)
+			}
+			if _, err := os.Stat(filepath.Join(c.dir, ".spawner")); !os.IsNotExist(err) {
+				t.Errorf("down --volumes has left .spawner: %v", err)
 			}
 		})
 	}
@@ -128,26 +138,32 @@ func (c *clone) command(program string, args ...string) *exec.Cmd {
 	return command
 }
 
-// containers lists those of the installation: compose's and the spawner's.
+// containers lists those of the installation: compose's and the spawner's, the lease among them.
 func (c *clone) containers() string {
+	c.t.Helper()
+	return c.containersOf(c.fleetID())
+}
+
+func (c *clone) containersOf(fleetID string) string {
 	c.t.Helper()
 	format := "{{.ID}} {{.Names}} {{.State}}\n"
 	own := stand.Docker(c.t, "ps", "-a", "--filter", "label=com.docker.compose.project="+c.project, "--format", format)
-	return own + stand.Docker(c.t, "ps", "-a", "--filter", "label=spawner.fleet="+c.fleetID(), "--filter", "label=origin=spawner", "--format", format)
+	return own + stand.Docker(c.t, "ps", "-a", "--filter", "label=spawner.fleet="+fleetID, "--filter", "label=origin=spawner", "--format", format)
 }
 
 // list lists networks or volumes of the installation.
-func (c *clone) list(kind, verb string) string {
+func (c *clone) list(kind, verb, fleetID string) string {
 	c.t.Helper()
 	own := stand.Docker(c.t, kind, verb, "-q", "--filter", "label=com.docker.compose.project="+c.project)
-	return own + stand.Docker(c.t, kind, verb, "-q", "--filter", "label=spawner.fleet="+c.fleetID())
+	return own + stand.Docker(c.t, kind, verb, "-q", "--filter", "label=spawner.fleet="+fleetID)
 }
 
-// fleetID returns the id that up has made; after down --volumes there is none, and nothing has it.
+// fleetID returns the id that up has made.
 func (c *clone) fleetID() string {
+	c.t.Helper()
 	settings, err := os.ReadFile(filepath.Join(c.dir, ".spawner", "compose.env"))
 	if err != nil {
-		return c.project + "-none"
+		c.t.Fatal(err)
 	}
 	_, after, _ := strings.Cut(string(settings), "SPAWNER_FLEET=")
 	id, _, _ := strings.Cut(after, "\n")
