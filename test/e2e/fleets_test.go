@@ -85,7 +85,7 @@ func TestContainersAndNetworksOfStrangersAreLeftAlone(t *testing.T) {
 
 func TestNetworksComeWithTheirServicesAndGo(t *testing.T) {
 	t.Parallel()
-	s := stand.Start(t)
+	s := stand.Start(t, stand.Boxed())
 	s.Deploy(s.MockApp("steady", "steady.test"))
 	traffic := s.StartLoad(stand.Load{Host: "steady.test", Rate: 50})
 	for round := range 3 {

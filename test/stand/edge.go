@@ -23,29 +23,38 @@ type Edge struct {
 	MetricsURL    string
 	webPort       int
 	webSecurePort int
+	metricsPort   int
 	config        string // path of its static file
 }
 
-func newEdge(t T, s *Stand, name string, apiPort int, token string) *Edge {
+func newEdge(t T, s *Stand, name string, apiPort int, token string, boxed bool) *Edge {
 	t.Helper()
 	web, webSecure, metrics := FreePort(t), FreePort(t), FreePort(t)
 	e := &Edge{
-		stand: s, Name: name, webPort: web, webSecurePort: webSecure,
+		stand: s, Name: name, webPort: web, webSecurePort: webSecure, metricsPort: metrics,
 		URL:        fmt.Sprintf("http://127.0.0.1:%d", web),
 		TLSURL:     fmt.Sprintf("https://127.0.0.1:%d", webSecure),
 		MetricsURL: fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics),
 		config:     filepath.Join(s.Dir, name+".yml"),
 	}
+	host, api := "127.0.0.1", fmt.Sprintf("127.0.0.1:%d", apiPort)
+	if boxed {
+		host, api = "", overBridge(t, apiPort)
+	}
 	e.write("edge/traefik.yml", map[string]string{
 		"LOG_LEVEL":  "INFO",
-		"WEB":        fmt.Sprintf("127.0.0.1:%d", web),
-		"WEBSECURE":  fmt.Sprintf("127.0.0.1:%d", webSecure),
-		"METRICS":    fmt.Sprintf("127.0.0.1:%d", metrics),
-		"FEED":       fmt.Sprintf("http://127.0.0.1:%d/traefik/config?edge=%s", apiPort, name),
+		"WEB":        fmt.Sprintf("%s:%d", host, web),
+		"WEBSECURE":  fmt.Sprintf("%s:%d", host, webSecure),
+		"METRICS":    fmt.Sprintf("%s:%d", host, metrics),
+		"FEED":       fmt.Sprintf("http://%s/traefik/config?edge=%s", api, name),
 		"EDGE_TOKEN": token,
 		"DYNAMIC":    e.dynamic(t),
 	}, t)
-	e.Process = newProcess(t, s.Dir, name, traefikBinary(t), []string{"--configFile=" + e.config}, nil)
+	if boxed {
+		e.box(t)
+	} else {
+		e.Process = newProcess(t, s.Dir, name, traefikBinary(t), []string{"--configFile=" + e.config}, nil)
+	}
 	return e
 }
 

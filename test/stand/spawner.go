@@ -46,6 +46,9 @@ func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o opt
 		"--sandbox-image=" + SandboxImage,
 		"--log-level=debug",
 	}
+	if o.boxed {
+		args = append(args, "--fallback-url=http://"+overBridge(t, fallbackPort))
+	}
 	for _, edge := range s.Edges {
 		args = append(args, "--edge="+edge.flag())
 	}

@@ -40,6 +40,7 @@ type options struct {
 	acme     string
 	fleetID  string
 	unserved bool
+	boxed    bool
 }
 
 // WithEdges starts n edges instead of one; 0 for none.
@@ -89,7 +90,7 @@ func Start(t T, opts ...Option) *Stand {
 	edgeToken := randomHex(t, 16)
 	apiPort := FreePort(t)
 	for i := range o.edges {
-		edge := newEdge(t, s, fmt.Sprintf("edge%d", i), apiPort, edgeToken)
+		edge := newEdge(t, s, fmt.Sprintf("edge%d", i), apiPort, edgeToken, o.boxed)
 		if s.ACME != nil && i == 0 {
 			edge.useACME(s.ACME, o.acme)
 		}
