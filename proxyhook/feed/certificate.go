@@ -65,7 +65,7 @@ func NewDefaultCertificate() (certPEM, keyPEM string, err error) {
 }
 
 // Certified waits until the edge that obtains certificates serves one for each
-// host that is not the default one. The error is of kind Unavailable when no
+// host that is not the default one; without a resolver it looks once. The error is of kind Unavailable when no
 // https URL of that edge is known, or wraps ctx's and names the hosts that are missing.
 func (f *Feed) Certified(ctx context.Context, hosts []string) error {
 	missing := hosts
@@ -83,6 +83,9 @@ func (f *Feed) Certified(ctx context.Context, hosts []string) error {
 		}
 		if missing = left; len(missing) == 0 {
 			return nil
+		}
+		if f.config.Settings.CertResolver == "" { // nobody is asked for one, so none will come
+			return fmt.Errorf("cannot see a certificate for %s: %w", strings.Join(missing, ", "), reason)
 		}
 		select {
 		case <-time.After(pause):

@@ -132,7 +132,7 @@ func TestCertifiedWaitsForACertificateThatIsNotTheDefaultOne(t *testing.T) {
 	server.StartTLS()
 	defer server.Close()
 	f := New(Config{
-		Settings: proxyhook.Settings{WebSecure: "websecure", CertificatePEM: certPEM}, ACMEEdge: "main",
+		Settings: proxyhook.Settings{WebSecure: "websecure", CertificatePEM: certPEM, CertResolver: "le"}, ACMEEdge: "main",
 		Edges: []EdgeAddress{{Name: "main", WebSecure: server.URL}},
 	})
 	if err := f.Certified(t.Context(), []string{"blog.example.com"}); err != nil {
@@ -145,6 +145,16 @@ func TestCertifiedWaitsForACertificateThatIsNotTheDefaultOne(t *testing.T) {
 	defer cancel()
 	err = f.Certified(ctx, []string{"blog.example.com", "shop.example.com"})
 	if err == nil || !strings.Contains(err.Error(), "shop.example.com") || strings.Contains(err.Error(), "blog") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCertifiedLooksOnceWhereNobodyIsAskedForACertificate(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	f := New(Config{ACMEEdge: "main", Edges: []EdgeAddress{{Name: "main", WebSecure: server.URL}}})
+	err := f.Certified(t.Context(), []string{"blog.example.com"})
+	if err == nil || !strings.Contains(err.Error(), "blog.example.com shows a certificate for other names") {
 		t.Errorf("got %v", err)
 	}
 }
