@@ -150,9 +150,13 @@ down() {
 # remove_fleet removes the replicas and networks that this installation's
 # spawner has made; with its state it makes them again at the next up.
 remove_fleet() {
-  local ids
-  mapfile -t ids < <(docker ps -aq --filter "label=spawner.fleet=$SPAWNER_FLEET" --filter label=origin=spawner)
-  [ ${#ids[@]} -eq 0 ] || quietly docker rm -f -v "${ids[@]}" || true # one that goes meanwhile is no mistake
+  local ids said='' round
+  for round in 1 2 3 4; do # the engine may still be creating what the spawner has asked for last
+    mapfile -t ids < <(docker ps -aq --filter "label=spawner.fleet=$SPAWNER_FLEET" --filter label=origin=spawner)
+    [ ${#ids[@]} -gt 0 ] || break
+    [ "$round" -lt 4 ] || die "cannot remove all replicas: $said"
+    said=$(docker rm -f -v "${ids[@]}" 2>&1 >/dev/null) || true # one that goes meanwhile is no mistake
+  done
   remove_labelled network
 }
 

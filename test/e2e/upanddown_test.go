@@ -45,7 +45,7 @@ func TestUpAndDownOnACleanClone(t *testing.T) {
 			c.build("up")
 			c.mustAnswer("/", "demo.localhost")
 
-			fleetID := c.fleetID() // down --volumes forgets it
+			fleetID := c.fleetID()                                                                // down --volumes forgets it
 			stand.Docker(t, "kill", strings.TrimSpace(c.build("compose", "ps", "-q", "spawner"))) // it cannot clean up
 			c.build("down", "--volumes")
 			if left := c.containersOf(fleetID) + c.list("network", "ls", fleetID) + c.list("volume", "ls", fleetID); left != "" {
