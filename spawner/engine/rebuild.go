@@ -83,6 +83,17 @@ func rebuildService(name string, found []pair) (fleet.Desired, fleet.Revision, e
 	}, nil
 }
 
+// labelled makes the blueprint of a replica whose revision the store does not
+// know, since an older state was restored: as much as it takes to remove it.
+func labelled(service string, p pair) *blueprint {
+	spec := fleet.DefaultSpec()
+	if err := fleet.DecodeStrict(strings.NewReader(p.app.Labels[fleet.LabelSpec]), &spec); err != nil {
+		spec = fleet.DefaultSpec()
+	}
+	spec.Name = service
+	return &blueprint{spec: &spec, revision: p.revision, image: fleet.Image{ID: p.app.ImageID, Ref: spec.Image}, hash: p.hash}
+}
+
 // alive ranks what was found: an app that runs, one that is paused, one that is down, none.
 func alive(p pair) int {
 	switch {

@@ -210,10 +210,12 @@ func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found 
 			inService = e.redraw(ctx, desired.Name, revisions, pair{service: desired.Name, revision: desired.Revision})
 		}
 	}
-	replicas := make([]*replica, 0, len(found))
+	var replicas, unknown []*replica
 	for _, p := range found {
 		if print := prints[p.revision]; print != nil {
 			replicas = append(replicas, e.adoptReplica(a, p, print))
+		} else {
+			unknown = append(unknown, e.adoptReplica(a, p, labelled(desired.Name, p)))
 		}
 	}
 	if len(revisions) > 0 {
@@ -229,6 +231,7 @@ func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found 
 			a.newest = &revisions[0].Spec
 		}
 		a.removing = desired.Removing
+		a.extra = unknown
 		a.settleIn(slices.Concat(replicas, e.missing(a, desired, inService, replicas)))
 	})
 }
@@ -356,6 +359,9 @@ func (a *actor) settleIn(found []*replica) {
 		a.scheduleIdle()
 	case a.desired.Power == fleet.PowerAwake && len(a.replicas) > 0:
 		a.transition(eventRequest)
+	case a.desired.Power == fleet.PowerStopped:
+		a.power = powerFailed
+		a.failure = fleet.Errorf(fleet.Unavailable, "%s was given up before the spawner was restarted", a.name)
 	case a.desired.Power == fleet.PowerDozing:
 		a.depth = fleet.SleepPause
 	case a.desired.Power == fleet.PowerDeep:
