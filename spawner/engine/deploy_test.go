@@ -177,7 +177,7 @@ func TestARollingUpdateAlwaysServesFromAReadyReplica(t *testing.T) {
 	for _, replicas := range []int{1, 3} {
 		t.Run(fmt.Sprint(replicas), func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.docker.apps["app:2"] = behaviour{readyAfter: 3 * time.Second, stopTakes: 2 * time.Second}
+				w.behave("app:2", behaviour{readyAfter: 3 * time.Second, stopTakes: 2 * time.Second})
 				w.deployed(w.spec("web", "app:1", replicas))
 				w.watchEdge("web", replicas)
 				stop := w.traffic("web", 50*time.Millisecond, time.Second)
@@ -199,7 +199,7 @@ func TestAFailedUpdateLeavesTheOldRevisionOnEveryReplica(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.deployed(w.spec("web", "app:1", 3))
-				w.docker.byName["web-1.r2"] = bad
+				w.behaveAs("web-1.r2", bad)
 				w.watchEdge("web", 3)
 				stop := w.traffic("web", 50*time.Millisecond, 300*time.Millisecond)
 				job := w.deploy(w.spec("web", "app:2", 3))
@@ -216,7 +216,7 @@ func TestAFailedUpdateLeavesTheOldRevisionOnEveryReplica(t *testing.T) {
 					t.Errorf("%+v, %v", revisions, err)
 				}
 				w.edge.set(func() { w.edge.seen = nil })
-				delete(w.docker.byName, "web-1.r2")
+				w.behaveAs("web-1.r2", behaviour{})
 				w.deployed(w.spec("web", "app:2", 3)) // and nothing of it is in the way of the next
 				w.settledOn("web", 3, 3)
 			})
@@ -228,7 +228,7 @@ func TestANewReplicaThatEndsBeforeItServesFailsTheUpdate(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 1))
 		w.edge.set(func() { w.edge.delay = 300 * time.Millisecond })
-		w.docker.apps["app:2"] = behaviour{exits: true, exitAfter: time.Millisecond, exitCode: 1}
+		w.behave("app:2", behaviour{exits: true, exitAfter: time.Millisecond, exitCode: 1})
 		w.watchEdge("web", 1)
 		if job := w.deploy(w.spec("web", "app:2", 1)); job.State != fleet.JobFailed {
 			t.Errorf("the deploy %s", job.State)
@@ -242,7 +242,7 @@ func TestAFirstDeployWhoseAppCrashesFailsHonestly(t *testing.T) {
 	for _, after := range []time.Duration{0, 100 * time.Millisecond, time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.docker.apps["app:1"] = behaviour{readyAfter: 3 * time.Second, exits: true, exitAfter: after, exitCode: 1}
+				w.behave("app:1", behaviour{readyAfter: 3 * time.Second, exits: true, exitAfter: after, exitCode: 1})
 				asked := make(chan error, 1)
 				go func() {
 					w.until("it is known", func() bool { return w.status("web") != "" })
@@ -261,7 +261,7 @@ func TestAFirstDeployWhoseAppCrashesFailsHonestly(t *testing.T) {
 				}
 				w.restart()
 				w.untilStatus("web", fleet.StatusFailed)
-				delete(w.docker.apps, "app:1")
+				w.behave("app:1", behaviour{})
 				w.deployed(w.spec("web", "app:1", 1))
 				w.settledOn("web", 2, 1)
 			})
@@ -271,16 +271,14 @@ func TestAFirstDeployWhoseAppCrashesFailsHonestly(t *testing.T) {
 
 func TestAnAppThatEndsDuringItsFirstDeployIsRestarted(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.docker.byName["web-0"] = behaviour{exits: true, exitAfter: time.Second, exitCode: 1}
-		w.docker.byName["web-1"] = behaviour{readyAfter: 3 * time.Second}
+		w.behaveAs("web-0", behaviour{exits: true, exitAfter: time.Second, exitCode: 1})
+		w.behaveAs("web-1", behaviour{readyAfter: 3 * time.Second})
 		go func() {
 			time.Sleep(1500 * time.Millisecond)
 			if _, err := w.engine().Why("web"); err != nil {
 				t.Errorf("Why: %v", err)
 			}
-			w.docker.mu.Lock()
-			defer w.docker.mu.Unlock()
-			delete(w.docker.byName, "web-0")
+			w.behaveAs("web-0", behaviour{})
 		}()
 		w.deployed(w.spec("web", "app:1", 2))
 		w.settledOn("web", 1, 2)
@@ -318,7 +316,7 @@ func TestRollbackBringsTheLastGoodRevisionBack(t *testing.T) {
 			t.Errorf("there is nothing to go back to: %v", err)
 		}
 		w.deployed(w.spec("web", "app:2", 2))
-		w.docker.apps["app:3"] = behaviour{exits: true, exitCode: 1}
+		w.behave("app:3", behaviour{exits: true, exitCode: 1})
 		w.deploy(w.spec("web", "app:3", 2))
 		w.succeeded(w.engine().Rollback(w.ctx, "web", 0, "tester"))
 		w.settledOn("web", 4, 2)
@@ -344,7 +342,7 @@ func TestStopFirstNeverRunsTwoAppsOfAnIndex(t *testing.T) {
 				spec.Update.Order = fleet.StopFirst
 				w.deployed(spec)
 				most := 0
-				w.docker.fault = func(verb, name string) error {
+				w.flaw(func(verb, name string) error {
 					count := map[string]int{}
 					for _, b := range w.docker.boxes {
 						if b.joined != nil && (b.status == fleet.ContainerRunning || b.starting != nil) {
@@ -353,9 +351,9 @@ func TestStopFirstNeverRunsTwoAppsOfAnIndex(t *testing.T) {
 						}
 					}
 					return nil
-				}
+				})
 				if bad {
-					w.docker.byName["web-1.r2"] = behaviour{exits: true, exitCode: 1}
+					w.behaveAs("web-1.r2", behaviour{exits: true, exitCode: 1})
 				}
 				stop := w.traffic("web", 50*time.Millisecond, 100*time.Millisecond)
 				spec.Image = "app:2"
@@ -386,7 +384,7 @@ func TestAHostPortStaysWithItsSandboxInAnUpdate(t *testing.T) {
 				w.deployed(spec)
 				sandbox := w.sandboxOf("web-0")
 				if bad {
-					w.docker.byName["web-0.r2"] = behaviour{never: true}
+					w.behaveAs("web-0.r2", behaviour{never: true})
 				}
 				stop := w.traffic("web", 50*time.Millisecond, 100*time.Millisecond)
 				spec.Image = "app:2"
@@ -430,13 +428,13 @@ func TestAnotherHostPortMovesToANewSandboxAndBack(t *testing.T) {
 				spec.Ports = []fleet.Port{{ContainerPort: 8080, HostPort: 80}, {ContainerPort: 8081, HostPort: 81}}
 				w.deployed(spec)
 				if bad { // the new one is up and on the edge when the edge refuses
-					w.docker.fault = func(verb, name string) error {
+					w.flaw(func(verb, name string) error {
 						if verb == "start" && name == "web-0.r2" {
 							w.edge.refuse = errors.New("a document was refused")
 							time.AfterFunc(5*time.Second, func() { w.edge.set(func() { w.edge.refuse = nil }) })
 						}
 						return nil
-					}
+					})
 				}
 				spec.Ports = spec.Ports[:1]
 				job := w.deploy(spec)
@@ -461,7 +459,7 @@ func TestADeployOfADirectInstanceKeepsItsExactName(t *testing.T) {
 				spec.Direct = true
 				w.deployed(spec)
 				if bad {
-					w.docker.apps["app:2"] = behaviour{exits: true, exitCode: 1}
+					w.behave("app:2", behaviour{exits: true, exitCode: 1})
 				}
 				spec.Image = "app:2"
 				job := w.deploy(spec)
@@ -476,7 +474,7 @@ func TestADeployOfADirectInstanceKeepsItsExactName(t *testing.T) {
 				if _, named := w.revisions("web")["web"]; !named {
 					t.Errorf("named %v", w.revisions("web"))
 				}
-				delete(w.docker.apps, "app:2")
+				w.behave("app:2", behaviour{})
 				spec.Image = "app:3"
 				w.deployed(spec)
 				w.succeeded(w.engine().Remove(w.ctx, "web", "tester"))
@@ -491,10 +489,10 @@ func TestADeployOfADirectInstanceKeepsItsExactName(t *testing.T) {
 func TestADeployOfAFailedServiceRevivesIt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 1))
-		w.docker.apps["app:1"] = behaviour{exits: true, exitCode: 1}
+		w.behave("app:1", behaviour{exits: true, exitCode: 1})
 		w.crash("web-0", 1)
 		w.untilStatus("web", fleet.StatusFailed)
-		delete(w.docker.apps, "app:1")
+		w.behave("app:1", behaviour{})
 		w.deployed(w.spec("web", "app:1", 1)) // the same spec: but it does not serve
 		w.settledOn("web", 1, 1)              // its container is right as it is
 		if status := w.status("web"); status != fleet.StatusRunning {

@@ -224,8 +224,8 @@ func (r *replica) unpause(ctx context.Context) error {
 	})
 }
 
-// proveSandbox says whether an app that was unpaused still has its network: the
-// sandbox may have gone, or begun anew, while nobody was told.
+// proveSandbox says whether an app that runs or was unpaused still has its
+// network: the sandbox may have gone, or begun anew, while nobody was told.
 func (r *replica) proveSandbox(ctx context.Context) error {
 	c, err := r.engine.containers.Inspect(ctx, r.node, r.look().sandbox.id)
 	if err != nil {
@@ -234,7 +234,7 @@ func (r *replica) proveSandbox(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c.Status != fleet.ContainerRunning || !r.startedAt.IsZero() && c.StartedAt.After(r.startedAt) {
-		return &fleet.Error{Kind: fleet.Conflict, Field: fieldSandbox, Message: "the sandbox of " + r.name() + " ended while it was paused"}
+		return &fleet.Error{Kind: fleet.Conflict, Field: fieldSandbox, Message: "the sandbox of " + r.name() + " is not up, or began after it"}
 	}
 	return nil
 }

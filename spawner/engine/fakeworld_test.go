@@ -210,12 +210,13 @@ func describeSteps(job fleet.Job) string {
 // until waits until the condition holds.
 func (w *world) until(what string, holds func() bool) {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	began := time.Now()
 	for !holds() {
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > patience {
 			w.t.Fatalf("waited in vain until %s\n%s", what, w.picture())
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(min(max(time.Millisecond, waited/100), time.Second))
 	}
 }
 
@@ -304,6 +305,30 @@ func (w *world) exchange(name string, conn *fakeConn, takes time.Duration) (stri
 		return "", fmt.Errorf("%s ended with a request in flight", conn.app.name)
 	}
 	return conn.app.name, nil
+}
+
+// behave says what the apps of an image do from now on.
+func (w *world) behave(image string, how behaviour) {
+	w.docker.mu.Lock()
+	defer w.docker.mu.Unlock()
+	w.docker.apps[image] = how
+}
+
+// behaveAs says what one app does, by its container's name; the zero value: as the others of its image.
+func (w *world) behaveAs(name string, how behaviour) {
+	w.docker.mu.Lock()
+	defer w.docker.mu.Unlock()
+	w.docker.byName[name] = how
+	if how == (behaviour{}) {
+		delete(w.docker.byName, name)
+	}
+}
+
+// flaw lets calls to the engine of containers fail; nil = none.
+func (w *world) flaw(fault func(verb, name string) error) {
+	w.docker.mu.Lock()
+	defer w.docker.mu.Unlock()
+	w.docker.fault = fault
 }
 
 // removeByHand removes a container behind the engine's back.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,7 +46,11 @@ func (e *Engine) notice(ctx context.Context, n fleet.Notice) (again bool) {
 	switch n.Action {
 	case fleet.NoticeConnected:
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s is connected", n.Node)})
-		return e.reconcile(ctx, n.Node)
+		again = e.reconcile(ctx, n.Node)
+		for _, a := range e.actorList() {
+			a.post(func() { a.verifyNetworks(n.Node) })
+		}
+		return again
 	case fleet.NoticeLost:
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s cannot be reached: %s", n.Node, n.Err)})
 		return false
@@ -87,42 +92,71 @@ func (a *actor) appNotice(r *replica, n fleet.Notice) {
 
 // startedByHand takes an app that somebody else started as a wake.
 func (a *actor) startedByHand(r *replica) {
-	v := r.look()
-	if v.state != stateDown || v.want == wantUp || a.power != powerAsleep || !slices.Contains(a.replicas, r) {
-		return
+	sleeps := func() bool {
+		v := r.look()
+		return v.state == stateDown && v.want != wantUp && a.power == powerAsleep && slices.Contains(a.replicas, r)
 	}
-	a.noteWake(r.name() + " was started by hand")
-	a.transition(eventRequest)
+	a.ifReally(r, fleet.ContainerRunning, sleeps, func() {
+		a.noteWake(r.name() + " was started by hand")
+		a.transition(eventRequest)
+	})
 }
 
 // pausedByHand lets an app go on that somebody else paused: clients wait in it.
-// The notice may be a late one of our own pause, so the engine is asked.
 func (a *actor) pausedByHand(r *replica) {
-	serves := func() bool {
-		v := r.look()
-		return v.want == wantUp && v.state == stateReady && slices.Contains(a.replicas, r)
-	}
-	if !serves() {
+	serves := func() bool { return r.look().serves() && slices.Contains(a.replicas, r) }
+	a.ifReally(r, fleet.ContainerPaused, serves, func() {
+		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node,
+			Message: fmt.Sprintf("%s was paused by hand; it goes on", r.name())})
+		r.setState(statePaused)
+		a.publish()
+		r.order(wantUp)
+	})
+}
+
+// ifReally calls then if the app is in that status now and we believe otherwise,
+// before and after the engine was asked: a notice, or a list, may be a late one
+// of what we did ourselves.
+func (a *actor) ifReally(r *replica, status fleet.ContainerStatus, believed func() bool, then func()) {
+	if !believed() {
 		return
 	}
 	a.engine.group.Go(func() {
 		ctx, cancel := a.engine.background(callTimeout)
 		defer cancel()
 		c, err := a.engine.containers.Inspect(ctx, r.node, r.look().app.id)
-		if err != nil || c.Status != fleet.ContainerPaused {
+		if err != nil || c.Status != status {
 			return
 		}
 		a.post(func() {
-			if !serves() {
-				return
+			if believed() {
+				then()
 			}
-			a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node,
-				Message: fmt.Sprintf("%s was paused by hand; it goes on", r.name())})
-			r.setState(statePaused)
-			a.publish()
-			r.order(wantUp)
 		})
 	})
+}
+
+// verifyNetworks asks whether the serving apps on a node still run in the network
+// of their sandbox: while nobody was told, one may have begun anew.
+func (a *actor) verifyNetworks(node string) {
+	for _, r := range a.replicas {
+		if r.node != node || !r.look().serves() {
+			continue
+		}
+		a.engine.group.Go(func() {
+			ctx, cancel := a.engine.background(callTimeout)
+			defer cancel()
+			var e *fleet.Error
+			if err := r.proveSandbox(ctx); !errors.As(err, &e) || e.Field != fieldSandbox {
+				return // the list tells of one that is not there
+			}
+			a.post(func() {
+				if r.look().serves() && slices.Contains(a.replicas, r) {
+					a.recycle(r, "its sandbox was restarted")
+				}
+			})
+		})
+	}
 }
 
 // sandboxNotice finds apps that run in a network which is not there any more:
@@ -197,6 +231,8 @@ func (a *actor) compare(node string, found map[string]fleet.Container, asked tim
 		app, there := found[v.app.id]
 		sandbox := found[v.sandbox.id]
 		switch {
+		case v.lastError != nil && v.want != wantUp && a.job == nil:
+			r.order(v.want) // a stop that failed; starts have a back-off of their own
 		case (v.state == stateReady || v.state == stateUnhealthy) && (!there || app.Status == fleet.ContainerExited || app.Status == fleet.ContainerDead):
 			r.noticeDied(fleet.Notice{Node: node, Time: asked, Exit: app.ExitCode})
 		case v.state == stateReady && app.Status == fleet.ContainerRunning && sandbox.Status != fleet.ContainerRunning:

@@ -37,7 +37,7 @@ func (w *world) startsOf(service string) int {
 
 func TestAThousandRequestsShareOneWake(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.docker.apps["app:1"] = behaviour{readyAfter: 2 * time.Second}
+		w.behave("app:1", behaviour{readyAfter: 2 * time.Second})
 		w.asleep(w.spec("web", "app:1", 1))
 		before := w.startsOf("web")
 		var group sync.WaitGroup
@@ -79,7 +79,7 @@ func TestAWakeBringsEveryReplicaUpTheFirstOneFirst(t *testing.T) {
 
 func TestACallerWhoLeavesIsLetGoAndTheWakeGoesOn(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.docker.apps["app:1"] = behaviour{readyAfter: 20 * time.Second}
+		w.behave("app:1", behaviour{readyAfter: 20 * time.Second})
 		w.asleep(w.spec("web", "app:1", 1))
 		ctx, cancel := context.WithTimeout(w.ctx, 3*time.Second)
 		defer cancel()
@@ -99,7 +99,7 @@ func TestWhatIsNotReadyInTimeIsATimeoutThatSaysWhatWasWaitedFor(t *testing.T) {
 		spec := w.spec("web", "app:1", 1)
 		spec.Wake.MaxWait = fleet.Duration(5 * time.Second)
 		w.asleep(spec)
-		w.docker.apps["app:1"] = behaviour{never: true}
+		w.behave("app:1", behaviour{never: true})
 		began := time.Now()
 		_, err := w.request("web", 0)
 		var e *fleet.Error
@@ -120,7 +120,7 @@ func TestAnAppThatEndsAtOnceIsABadGateway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.asleep(w.spec("web", "app:1", 2))
-				w.docker.apps["app:1"] = bad
+				w.behave("app:1", bad)
 				_, err := w.request("web", 0)
 				if fleet.KindOf(err) != fleet.BadGateway || !strings.Contains(err.Error(), "code 3") {
 					t.Errorf("got %v", err)
@@ -128,7 +128,7 @@ func TestAnAppThatEndsAtOnceIsABadGateway(t *testing.T) {
 				if status := w.status("web"); status != fleet.StatusFailed {
 					t.Errorf("status %s", status)
 				}
-				delete(w.docker.apps, "app:1")
+				w.behave("app:1", behaviour{})
 				if _, err := w.request("web", 0); err != nil {
 					t.Errorf("the next request: %v", err)
 				}
@@ -149,7 +149,7 @@ func TestWhatTheEngineCannotDoIsUnavailableToAClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.asleep(w.spec("web", "app:1", 1))
-				w.docker.apps["app:1"] = behaviour{startError: answer}
+				w.behave("app:1", behaviour{startError: answer})
 				_, err := w.request("web", 0)
 				if fleet.KindOf(err) != fleet.Unavailable || !strings.HasSuffix(err.Error(), answer.Error()) {
 					t.Errorf("got %s: %v", fleet.KindOf(err), err)
@@ -162,7 +162,7 @@ func TestWhatTheEngineCannotDoIsUnavailableToAClient(t *testing.T) {
 func TestAWakeTriesTheOtherReplicasWhenTheFirstFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.asleep(w.spec("web", "app:1", 3))
-		w.docker.byName["web-0"] = behaviour{startError: fleet.Errorf(fleet.Unavailable, "a flaw")}
+		w.behaveAs("web-0", behaviour{startError: fleet.Errorf(fleet.Unavailable, "a flaw")})
 		for range 3 {
 			if name, err := w.request("web", 0); err != nil || name == "web-0" {
 				t.Fatalf("%s, %v", name, err)
@@ -170,7 +170,7 @@ func TestAWakeTriesTheOtherReplicasWhenTheFirstFails(t *testing.T) {
 			w.until("two serve", func() bool { return len(w.endpoints("web")) == 2 })
 			w.succeeded(w.engine().Sleep(w.ctx, "web", "tester"))
 		}
-		delete(w.docker.byName, "web-0")
+		w.behaveAs("web-0", behaviour{})
 		if _, err := w.request("web", 0); err != nil {
 			t.Fatal(err)
 		}
@@ -182,12 +182,12 @@ func TestASecondWakeAfterAFailedOneTriesEveryReplica(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.asleep(w.spec("web", "app:1", 2))
 		flaw := behaviour{startError: fleet.Errorf(fleet.Unavailable, "a flaw")}
-		w.docker.apps["app:1"] = flaw
+		w.behave("app:1", flaw)
 		if _, err := w.request("web", 0); fleet.KindOf(err) != fleet.Unavailable {
 			t.Errorf("got %v", err)
 		}
-		delete(w.docker.apps, "app:1")
-		w.docker.byName["web-0"] = flaw
+		w.behave("app:1", behaviour{})
+		w.behaveAs("web-0", flaw)
 		if name, err := w.request("web", 0); err != nil || name != "web-1" {
 			t.Errorf("%s, %v", name, err)
 		}
@@ -245,7 +245,7 @@ func TestEachDepthOfSleepWakesAgain(t *testing.T) {
 
 func TestARequestDuringAFirstDeployWaitsForIt(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.docker.apps["app:1"] = behaviour{readyAfter: 5 * time.Second}
+		w.behave("app:1", behaviour{readyAfter: 5 * time.Second})
 		accepted, err := w.engine().Deploy(w.ctx, w.spec("web", "app:1", 1), "tester", false)
 		if err != nil {
 			t.Fatal(err)
@@ -259,7 +259,7 @@ func TestARequestDuringAFirstDeployWaitsForIt(t *testing.T) {
 
 func TestARequestWaitsForAFirstDeployThatWaitsForItsTurn(t *testing.T) {
 	synctestWorld(t, func(w *world) { w.config.Workers = 1 }, func(w *world) {
-		w.docker.apps["app:1"] = behaviour{readyAfter: 5 * time.Second}
+		w.behave("app:1", behaviour{readyAfter: 5 * time.Second})
 		var jobs []fleet.Accepted
 		for _, name := range []string{"web", "api"} {
 			accepted, err := w.engine().Deploy(w.ctx, w.spec(name, "app:1", 1), "tester", false)
@@ -294,17 +294,17 @@ func TestUnknownAndRemovedServicesAreNotFound(t *testing.T) {
 func TestWhatAServiceNeedsIsWokenFirst(t *testing.T) {
 	inWorld(t, func(w *world) {
 		db := w.spec("db", "app:2", 1)
-		w.docker.apps["app:2"] = behaviour{readyAfter: 3 * time.Second}
+		w.behave("app:2", behaviour{readyAfter: 3 * time.Second})
 		w.asleep(db)
 		web := w.spec("web", "app:1", 1)
 		web.Wake.Needs = []string{"db", "nobody"}
 		w.asleep(web)
-		w.docker.fault = func(verb, name string) error {
+		w.flaw(func(verb, name string) error {
 			if verb == "start" && name == "web-0" && w.docker.started["db-0"] < 2 {
 				t.Error("web began before db")
 			}
 			return nil
-		}
+		})
 		var group sync.WaitGroup
 		for range 20 {
 			group.Go(func() {
@@ -332,11 +332,11 @@ func TestANeedThatCannotBeWokenIsSaid(t *testing.T) {
 		web.Wake.Needs = []string{"db"}
 		web.Wake.MaxWait = fleet.Duration(5 * time.Second)
 		w.asleep(web)
-		w.docker.apps["app:2"] = behaviour{exits: true, exitCode: 1, readyAfter: time.Second}
+		w.behave("app:2", behaviour{exits: true, exitCode: 1, readyAfter: time.Second})
 		if _, err := w.request("web", 0); fleet.KindOf(err) != fleet.BadGateway || !strings.Contains(err.Error(), "what web needs") {
 			t.Errorf("got %v", err)
 		}
-		w.docker.apps["app:2"] = behaviour{never: true}
+		w.behave("app:2", behaviour{never: true})
 		if _, err := w.request("web", 0); fleet.KindOf(err) != fleet.Timeout || !strings.Contains(err.Error(), "db") {
 			t.Errorf("got %v", err)
 		}
@@ -345,7 +345,7 @@ func TestANeedThatCannotBeWokenIsSaid(t *testing.T) {
 
 func TestACallerWhoLeavesDuringTheWakeOfANeedStillWakesTheService(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.docker.apps["app:2"] = behaviour{readyAfter: 5 * time.Second}
+		w.behave("app:2", behaviour{readyAfter: 5 * time.Second})
 		w.asleep(w.spec("db", "app:2", 1))
 		web := w.spec("web", "app:1", 1)
 		web.Wake.Needs = []string{"db"}
