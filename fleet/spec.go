@@ -139,44 +139,13 @@ const (
 	StopFirst  UpdateOrder = "stop-first"  // for apps that may not run twice; requests are held
 )
 
-// HealthCheck says when a replica is ready and whether it still is.
-type HealthCheck struct {
-	Type        CheckType         `json:"type"`
-	Endpoint    string            `json:"endpoint,omitempty"`       // http: URL; localhost means the replica itself
-	Port        int               `json:"port,omitempty"`           // tcp: 0 = the route's port
-	Command     []string          `json:"command,omitempty"`        // command: run inside the app, exit 0 = healthy
-	Interval    Duration          `json:"interval,omitempty"`       // between probes of an awake replica
-	Timeout     Duration          `json:"timeout,omitempty"`        // of one probe
-	Retries     int               `json:"retries,omitempty"`        // failures in a row that make unhealthy
-	StartPeriod Duration          `json:"start_period,omitempty"`   // after a start, failures do not count
-	OKStatus    []int             `json:"ok_status,omitempty"`      // http: empty = 200 to 399
-	Headers     map[string]string `json:"headers,omitempty"`        // http
-	Settle      Duration          `json:"settling_delay,omitempty"` // none: time after which it counts as ready
-}
-
-// CheckType is the kind of a health check.
-type CheckType string
-
-// The kinds of health check.
-const (
-	CheckHTTP    CheckType = "http"
-	CheckTCP     CheckType = "tcp"
-	CheckCommand CheckType = "command"
-	CheckDocker  CheckType = "docker" // the image's HEALTHCHECK
-	CheckNone    CheckType = "none"   // ready after the settling delay
-)
-
 // Limits and defaults of a spec.
 const (
 	MaxReplicas = 1000
 	MaxSpecSize = 1 << 20 // bytes of a deploy body
 
-	DefaultStopGrace     = Duration(10 * time.Second)
-	DefaultMaxWait       = Duration(60 * time.Second)
-	DefaultInterval      = Duration(10 * time.Second)
-	DefaultTimeout       = Duration(2 * time.Second)
-	DefaultRetries       = 3
-	DefaultSettlingDelay = Duration(2 * time.Second)
+	DefaultStopGrace = Duration(10 * time.Second)
+	DefaultMaxWait   = Duration(60 * time.Second)
 )
 
 // DefaultSpec returns what a deploy that says nothing asks for: every field

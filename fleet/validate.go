@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -136,6 +135,7 @@ func (s *Spec) validateSets(v *validation) {
 		reserved := key == LabelOrigin || strings.HasPrefix(key, "spawner.") || strings.HasPrefix(key, "com.docker.")
 		v.check(key != "" && !reserved, "labels."+key, "is a key that the spawner or the engine sets itself")
 	}
+	s.validateCheckLabels(v)
 	seen := map[string]bool{}
 	for i, name := range s.Networks {
 		field := fmt.Sprintf("networks[%d]", i)
@@ -192,46 +192,6 @@ func (r *Route) validate(v *validation) {
 	v.check(!r.TLS || len(r.Hosts) > 0, "route.tls", "needs hosts to get a certificate for")
 }
 
-func (h *HealthCheck) validate(v *validation, service string) {
-	oneOf(v, "health_check.type", h.Type, CheckHTTP, CheckTCP, CheckCommand, CheckDocker, CheckNone)
-	checkDuration(v, "health_check.interval", h.Interval, Duration(100*time.Millisecond), Duration(24*time.Hour))
-	checkDuration(v, "health_check.timeout", h.Timeout, Duration(time.Millisecond), Duration(time.Hour))
-	checkDuration(v, "health_check.start_period", h.StartPeriod, 0, Duration(24*time.Hour))
-	checkDuration(v, "health_check.settling_delay", h.Settle, 0, Duration(time.Hour))
-	v.check(h.Retries >= 1 && h.Retries <= 100, "health_check.retries", "%d is not between 1 and 100", h.Retries)
-	v.check(h.Port == 0 || validPort(h.Port), "health_check.port", "%d is not 0 (the route's) or between 1 and 65535", h.Port)
-	for i, status := range h.OKStatus {
-		v.check(status >= 100 && status <= 599, fmt.Sprintf("health_check.ok_status[%d]", i), "%d is not an HTTP status", status)
-	}
-	v.check(h.Type != CheckCommand || len(h.Command) > 0, "health_check.command", "is missing")
-	if h.Type == CheckHTTP {
-		err := ValidateEndpoint(h.Endpoint, service)
-		v.check(err == nil, "health_check.endpoint", "%s", err)
-	}
-}
-
-// ValidateEndpoint says whether a health check may ask that URL: only the
-// replica itself, by the name localhost, its service's or its own.
-func ValidateEndpoint(endpoint, service string) error {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
-		return fmt.Errorf("%q is not a URL such as http://localhost:8080/health", endpoint)
-	}
-	host := u.Hostname()
-	if host == "localhost" || strings.EqualFold(host, service) || isReplicaName(host, service) {
-		return nil
-	}
-	return fmt.Errorf("host %q is neither localhost nor the service's or its replica's name", host)
-}
-
-func isReplicaName(host, service string) bool {
-	index, ok := strings.CutPrefix(strings.ToLower(host), strings.ToLower(service)+"-")
-	if !ok || index == "" {
-		return false
-	}
-	return strings.Trim(index, "0123456789") == ""
-}
-
 // fillDefaults sets what a body may leave empty inside optional parts.
 func (s *Spec) fillDefaults() {
 	defaults := DefaultSpec()
@@ -242,13 +202,7 @@ func (s *Spec) fillDefaults() {
 	fill(&s.Pull, defaults.Pull)
 	fill(&s.Update.Order, defaults.Update.Order)
 	if s.HealthCheck != nil {
-		filled := *s.HealthCheck
-		fill(&filled.Interval, DefaultInterval)
-		fill(&filled.Timeout, DefaultTimeout)
-		fill(&filled.Retries, DefaultRetries)
-		if filled.Type == CheckNone {
-			fill(&filled.Settle, DefaultSettlingDelay)
-		}
+		filled := s.HealthCheck.withDefaults()
 		s.HealthCheck = &filled
 	}
 }

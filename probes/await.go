@@ -28,7 +28,7 @@ const (
 // returns nil then, or, when ctx ends, an error that says what was waited for,
 // why the last try failed, and wraps ctx's.
 func (p *Prober) Await(ctx context.Context, t Target, check fleet.HealthCheck) error {
-	check = withDefaults(check)
+	check = check.WithDefaults()
 	began := time.Now()
 	if check.Type == fleet.CheckNone {
 		return settle(ctx, t, check.Settle.Std())

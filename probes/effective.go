@@ -6,9 +6,6 @@ import (
 	"edgespawner/fleet"
 )
 
-// labels are the spellings of the older API's label that holds the URL of an HTTP check.
-var labels = []string{"health-check", "healthcheck"}
-
 // Defaults is what an installation may set for the checks that no spec spells out.
 type Defaults struct {
 	// Label holds interval, timeout, retries and accepted statuses of the checks
@@ -18,18 +15,13 @@ type Defaults struct {
 	Settle fleet.Duration
 }
 
-// Effective is Defaults.Effective with nothing set.
-func Effective(spec fleet.Spec, image fleet.Image, port int) fleet.HealthCheck {
-	return Defaults{}.Effective(spec, image, port)
-}
-
 // Effective returns the health check that holds for a service, complete with
 // its defaults: the spec's own; else the image's HEALTHCHECK; else the label of
 // the older API, if its URL is one that may be asked; else a dial of the
 // service's port; else a settling delay. An instance of the older API is not
 // dialled: there the delay is what is promised.
 func (d Defaults) Effective(spec fleet.Spec, image fleet.Image, port int) fleet.HealthCheck {
-	return withDefaults(d.choose(spec, image, port))
+	return d.choose(spec, image, port).WithDefaults()
 }
 
 func (d Defaults) choose(spec fleet.Spec, image fleet.Image, port int) fleet.HealthCheck {
@@ -59,8 +51,9 @@ func (d Defaults) choose(spec fleet.Spec, image fleet.Image, port int) fleet.Hea
 
 // labelled returns the endpoint that a label of the older API names.
 func labelled(spec fleet.Spec) (endpoint string, ok bool) {
-	for _, label := range labels {
-		if value := spec.Labels[label]; value != "" && ValidateEndpoint(spec.Name, value) == nil {
+	for _, label := range fleet.CheckLabels {
+		value := spec.Labels[label]
+		if _, err := fleet.ParseEndpoint(value, spec.Name); err == nil {
 			return value, true
 		}
 	}
@@ -77,17 +70,6 @@ func fromImage(check fleet.HealthCheck, image *fleet.ImageCheck) fleet.HealthChe
 	fill(&check.Timeout, fleet.Duration(image.Timeout))
 	fill(&check.StartPeriod, fleet.Duration(image.StartPeriod))
 	fill(&check.Retries, image.Retries)
-	return check
-}
-
-// withDefaults sets the fields that are zero and have a default.
-func withDefaults(check fleet.HealthCheck) fleet.HealthCheck {
-	fill(&check.Interval, fleet.DefaultInterval)
-	fill(&check.Timeout, fleet.DefaultTimeout)
-	fill(&check.Retries, fleet.DefaultRetries)
-	if check.Type == fleet.CheckNone {
-		fill(&check.Settle, fleet.DefaultSettlingDelay)
-	}
 	return check
 }
 

@@ -54,7 +54,7 @@ func TestTheHealthCheckThatHolds(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, Effective(test.spec, test.image, test.port)); diff != "" {
+			if diff := cmp.Diff(test.want, Defaults{}.Effective(test.spec, test.image, test.port)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

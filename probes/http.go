@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,9 +30,9 @@ const (
 // probeHTTP asks the check's endpoint at the replica's own address, on a
 // connection of its own, and judges the status alone.
 func probeHTTP(ctx context.Context, t Target, check fleet.HealthCheck, connect time.Duration) error {
-	u, err := parseEndpoint(t.Service, check.Endpoint)
+	u, err := fleet.ParseEndpoint(check.Endpoint, t.Service)
 	if err != nil {
-		return err
+		return fleet.InvalidField("health_check.endpoint", "%s", err)
 	}
 	// The query may hold a secret; the reason given in an event must not.
 	shown := u.Scheme + "://" + u.Host + u.EscapedPath()
@@ -54,6 +56,17 @@ func probeHTTP(ctx context.Context, t Target, check fleet.HealthCheck, connect t
 		return fmt.Errorf("GET %s answered %d, not %s", shown, response.StatusCode, wanted(check.OKStatus))
 	}
 	return nil
+}
+
+// endpointPort returns the port of an endpoint: as written, else its scheme's.
+func endpointPort(u *url.URL) int {
+	if number, err := strconv.Atoi(u.Port()); err == nil {
+		return number
+	}
+	if u.Scheme == "https" {
+		return 443
+	}
+	return 80
 }
 
 // drain reads a body within its bounds. What becomes of it is of no interest:

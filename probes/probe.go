@@ -16,7 +16,7 @@ import (
 // Probe executes a check once, within the check's timeout. Nil = healthy; an
 // error says in words fit for an event what was found instead.
 func (p *Prober) Probe(ctx context.Context, t Target, check fleet.HealthCheck) error {
-	check = withDefaults(check)
+	check = check.WithDefaults()
 	return p.probe(ctx, t, check, check.Timeout.Std())
 }
 

@@ -41,7 +41,7 @@ func (p *Prober) Watch(t Target, check fleet.HealthCheck, health fleet.Health, s
 	if check.Type == fleet.CheckDocker || check.Type == fleet.CheckNone {
 		return
 	}
-	w := &watch{target: t, check: withDefaults(check), health: health, since: started}
+	w := &watch{target: t, check: check.WithDefaults(), health: health, since: started}
 	p.watches[t.Replica] = w
 	if p.running != nil {
 		p.startLocked(w)
@@ -54,13 +54,6 @@ func (p *Prober) Forget(replica string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forgetLocked(replica)
-}
-
-// Watched returns how many replicas are watched.
-func (p *Prober) Watched() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.watches)
 }
 
 // Run probes the watched replicas until ctx ends, each on a goroutine of its

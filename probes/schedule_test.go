@@ -166,8 +166,8 @@ func TestAForgottenReplicaIsProbedNoMore(t *testing.T) {
 		before := w.probes["api-0"]
 		after(time.Hour)
 		synctest.Wait()
-		if w.probes["api-0"] != before || w.Watched() != 0 {
-			t.Errorf("%d probes more, %d watched", w.probes["api-0"]-before, w.Watched())
+		if w.probes["api-0"] != before || len(w.watches) != 0 {
+			t.Errorf("%d probes more, %d watched", w.probes["api-0"]-before, len(w.watches))
 		}
 	})
 }
