@@ -22,7 +22,8 @@ import (
 //  3. both listeners are closed, and requests that an app answers may end;
 //  4. the engine stores what it knows and ends; what runs goes on running;
 //  5. the feed ends: edges keep their last document;
-//  6. the lease is given back, the store and the connections are closed.
+//  6. the lease is given back, the store and the connections are closed, the
+//     state directory is given free.
 //
 // Steps 1 to 4 take ShutdownTimeout at most; what has not ended by then is left
 // behind. The lease is kept until step 6, so that no other spawner begins
@@ -31,6 +32,11 @@ func Run(ctx context.Context, config Config, log *slog.Logger) (err error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	claim, err := claimState(ctx, config.StateDir, log)
+	if claim == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, claim.Close()) }()
 	s, err := assemble(ctx, config, log)
 	if err != nil {
 		return err
