@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -110,8 +109,8 @@ func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 	app := s.MockApp("web", "web.test")
 	app.Replicas = 3
 	s.Deploy(app)
-	shared := func() map[string]int {
-		answered := map[string]int{}
+	share := func() (answered map[string]int) {
+		answered = map[string]int{}
 		for range 30 {
 			body := s.Get("web.test", "/").MustBe(200).Body
 			name, _, _ := strings.Cut(strings.TrimPrefix(body, "hostname: "), "\n")
@@ -119,18 +118,22 @@ func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 		}
 		return answered
 	}
-	want := map[string]int{"web-0": 10, "web-1": 10, "web-2": 10}
-	if got := shared(); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got %v, want %v", got, want)
+	evenly := func(state string) {
+		t.Helper()
+		answered := share()
+		for _, name := range []string{"web-0", "web-1", "web-2"} {
+			if answered[name] < 8 || len(answered) != 3 { // a new document begins the turns anew
+				t.Errorf("%s: %v answered", state, answered)
+			}
+		}
 	}
+	evenly("deployed")
 	s.Sleep("web")
 	s.Get("web.test", "/").MustBe(200)
 	s.WaitReplicas("web", 3)
-	if got := shared(); fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("woken: got %v, want %v", got, want)
-	}
+	evenly("woken")
 	s.Scale("web", 1)
-	if got := shared(); len(got) != 1 || got["web-0"] != 30 {
-		t.Errorf("with one replica: got %v", got)
+	if answered := share(); len(answered) != 1 || answered["web-0"] != 30 {
+		t.Errorf("with one replica: %v answered", answered)
 	}
 }
