@@ -92,21 +92,6 @@ func (a *Authority) Authorize(r *http.Request, scope fleet.Scope) (by string, er
 	return identity.Name, identity.Require(scope)
 }
 
-// Require returns a check for a line of a route table: it authorizes a request
-// as Authorize does and returns it with who calls in its context.
-func (a *Authority) Require(scope fleet.Scope) func(*http.Request) (*http.Request, error) {
-	return func(r *http.Request) (*http.Request, error) {
-		identity, err := a.Authenticate(r)
-		if err == nil {
-			err = identity.Require(scope)
-		}
-		if err != nil {
-			return nil, err
-		}
-		return r.WithContext(WithIdentity(r.Context(), identity)), nil
-	}
-}
-
 // Authenticate returns who calls, by a bearer token, by basic authentication, or
 // by a token in the header named token (the direct-routing API's way). It is
 // Unauthorized without a good credential and Busy while its logins are slowed.

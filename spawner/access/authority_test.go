@@ -265,23 +265,6 @@ func TestNoBitOfALoginsTokenMayChange(t *testing.T) {
 	}
 }
 
-func TestWhoCallsTravelsInTheContext(t *testing.T) {
-	s := newSite(t)
-	r, err := s.Require(fleet.ScopeDeploy)(basic("alice", alicesPassword))
-	must(t, err)
-	identity, ok := IdentityFrom(r.Context())
-	if !ok || identity.Name != "alice" {
-		t.Errorf("got %+v, %v", identity, ok)
-	}
-	if _, ok := IdentityFrom(t.Context()); ok {
-		t.Error("a bare context says who calls")
-	}
-	_, err = s.Require(fleet.ScopeAdmin)(basic("alice", alicesPassword))
-	wantKind(t, err, fleet.Forbidden)
-	_, err = s.Require(fleet.ScopeRead)(request())
-	wantKind(t, err, fleet.Unauthorized)
-}
-
 func TestAccountsHaveTheScopeThatTheConfigurationSays(t *testing.T) {
 	s := newSite(t, func(c *Config) { c.AccountScope = fleet.ScopeRead })
 	_, err := s.Authorize(basic("alice", alicesPassword), fleet.ScopeDeploy)

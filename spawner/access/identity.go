@@ -1,7 +1,6 @@
 package access
 
 import (
-	"context"
 	"slices"
 
 	"edgespawner/fleet"
@@ -35,18 +34,4 @@ func (i Identity) Require(scope fleet.Scope) error {
 		return nil
 	}
 	return fleet.Errorf(fleet.Forbidden, "this needs the scope %s, which %q does not have", scope, i.Name)
-}
-
-// identityKey is the key of the identity in a context.
-type identityKey struct{}
-
-// WithIdentity returns a context that carries who calls.
-func WithIdentity(ctx context.Context, identity Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, identity)
-}
-
-// IdentityFrom returns who calls; false when the context does not say.
-func IdentityFrom(ctx context.Context) (Identity, bool) {
-	identity, ok := ctx.Value(identityKey{}).(Identity)
-	return identity, ok
 }

@@ -85,7 +85,6 @@ func TestEachMethodCallsItsRoute(t *testing.T) {
 		{asked{"POST /login", `{"password":"p","username":"u"}`, sent}, `{}`, func(c *Client) error { return only(c.Login(ctx, "u", "p")) }},
 		{asked{"GET /healthz", "", ""}, `{}`, func(c *Client) error { return c.Healthy(ctx) }},
 		{asked{"GET /readyz", "", ""}, `{}`, func(c *Client) error { return c.Ready(ctx) }},
-		{asked{"GET /api/openapi.json", "", ""}, `{}`, func(c *Client) error { return only(c.OpenAPI(ctx)) }},
 		{asked{"GET /api/events?after=3&limit=5&service=api&since=2024-01-15T10%3A23%3A45Z&type=wake", "", ""}, `[]`, func(c *Client) error {
 			return only(c.Events(ctx, fleet.EventFilter{Service: "api", Type: fleet.EventWake, Since: at, After: 3, Limit: 5}))
 		}},

@@ -68,9 +68,3 @@ func (c *Client) Healthy(ctx context.Context) error {
 func (c *Client) Ready(ctx context.Context) error {
 	return c.do(ctx, call{method: http.MethodGet, path: []string{"readyz"}, once: true}, nil)
 }
-
-// OpenAPI returns the description of the API.
-func (c *Client) OpenAPI(ctx context.Context) (document json.RawMessage, err error) {
-	err = c.get(ctx, &document, nil, "api", "openapi.json")
-	return document, err
-}

@@ -94,9 +94,10 @@ func refuse(w http.ResponseWriter, status int, message string) {
 }
 
 // pool is one with the fake as its node "local".
-func (f *fakeEngine) pool(t *testing.T, options ...Option) *Pool {
+func (f *fakeEngine) pool(t *testing.T) *Pool {
 	t.Helper()
-	p := New("f1", slog.New(slog.NewTextHandler(t.Output(), nil)), append([]Option{WithLoginFile("")}, options...)...)
+	p := New("f1", slog.New(slog.NewTextHandler(t.Output(), nil)))
+	p.loginFile = ""
 	p.bounds = bounds{start: 200 * time.Millisecond, fallback: 50 * time.Millisecond, pull: 100 * time.Millisecond, check: 100 * time.Millisecond}
 	if err := p.Add(fleet.Node{Name: "local", Endpoint: "tcp://" + f.Listener.Addr().String()}); err != nil {
 		t.Fatal(err)

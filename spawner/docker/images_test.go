@@ -159,7 +159,8 @@ func TestTheLoginFileServesItsRegistries(t *testing.T) {
 		shown = r.Header.Get("X-Registry-Auth")
 		pullGood(w, r)
 	})
-	p := f.pool(t, WithLoginFile(path))
+	p := f.pool(t)
+	p.loginFile = path
 	if _, err := p.Images().Ensure(t.Context(), "local", "app:v1", fleet.PullMissing); err != nil {
 		t.Fatal(err)
 	}

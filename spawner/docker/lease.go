@@ -18,8 +18,9 @@ import (
 	"edgespawner/fleet"
 )
 
-// The rhythm of the lease. AcquireLease is called again each LeaseRefresh; a
-// holder that could not for LeaseTTL must act as one that has lost it.
+// The rhythm of the lease. AcquireLease is called again each LeaseRefresh. While
+// an engine answers nobody, nobody can take the lease there; a holder that alone
+// could not reach it for LeaseTTL may have lost it, and its next call tells.
 const (
 	LeaseRefresh = 2 * time.Second
 	LeaseTTL     = 10 * time.Second

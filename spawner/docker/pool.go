@@ -25,7 +25,7 @@ const settleTimeout = 10 * time.Second
 type Pool struct {
 	fleetID   string
 	log       *slog.Logger
-	loginFile string
+	loginFile string // of docker login; empty = no credentials
 	bounds    bounds
 
 	ctx    context.Context // of the calls that outlive their callers
@@ -59,24 +59,13 @@ type node struct {
 	lease    leaseState
 }
 
-// Option changes a Pool as it is made.
-type Option func(*Pool)
-
-// WithLoginFile names the file of `docker login` that has the credentials of
-// registries; by default that of DOCKER_CONFIG or of the home directory.
-func WithLoginFile(path string) Option { return func(p *Pool) { p.loginFile = path } }
-
 // New makes a Pool without nodes for the installation with that id.
-func New(fleetID string, log *slog.Logger, options ...Option) *Pool {
+func New(fleetID string, log *slog.Logger) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{
+	return &Pool{
 		fleetID: fleetID, log: log, loginFile: defaultLoginFile(), bounds: defaultBounds,
 		ctx: ctx, cancel: cancel, nodes: make(map[string]*node),
 	}
-	for _, option := range options {
-		option(p)
-	}
-	return p
 }
 
 // Add makes the client of a node, and replaces the one of that name. It does
