@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edgespawner/fleet"
+	"edgespawner/spawner/docker"
 )
 
 // The defaults of Config.
@@ -15,7 +16,7 @@ const (
 	DefaultAPIAddress      = "127.0.0.1:8008"
 	DefaultFallbackAddress = ":8000"
 	DefaultStateDir        = "/var/lib/spawner"
-	DefaultDockerHost      = "unix:///var/run/docker.sock"
+	DefaultDockerHost      = docker.DefaultEndpoint
 	DefaultNodeName        = "local"
 	DefaultNetwork         = "traefiknet"
 	DefaultSandboxImage    = "spawner-sandbox:latest"
@@ -52,7 +53,7 @@ type Config struct {
 	StateDir string // holds spawner.db and admin-token
 	Fleet    string // the installation's id to adopt; empty = the stored one, else a new one
 
-	DockerHost    string       // unix://, tcp:// or ssh://; after Load never empty
+	DockerHost    string       // unix:// or tcp://; after Load never empty
 	NodeName      string       // of the engine at DockerHost
 	Network       string       // that replicas, edges and the spawner share
 	Subnet        netip.Prefix // of Network when it has to be made; zero = a free one is picked

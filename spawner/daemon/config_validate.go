@@ -76,8 +76,8 @@ func (c Config) validateNode(m *mistakes) {
 		m.file("sandbox-binary", c.SandboxBinary)
 	}
 	scheme, rest, _ := strings.Cut(c.DockerHost, "://")
-	m.checkf(slices.Contains([]string{"unix", "tcp", "ssh"}, scheme) && rest != "", "docker-host",
-		"%q is not a URL such as %s, tcp://host:2376 or ssh://user@host", c.DockerHost, DefaultDockerHost)
+	m.checkf(slices.Contains([]string{"unix", "tcp"}, scheme) && rest != "", "docker-host",
+		"%q is not a URL such as %s or tcp://host:2376", c.DockerHost, DefaultDockerHost)
 	if c.Subnet.IsValid() {
 		m.checkf(c.Subnet.Addr().Is4() && c.Subnet == c.Subnet.Masked() && c.Subnet.Bits() <= maxSubnetBits, "subnet",
 			"%s is not an IPv4 network of /%d or wider, such as 10.210.0.0/16", c.Subnet, maxSubnetBits)
