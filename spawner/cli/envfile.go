@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,9 @@ import (
 // envFilePath is where an installation leaves its URL and token, below the
 // folder that it was started from.
 var envFilePath = filepath.Join(".spawner", "env")
+
+// maxEnvFile is how much of such a file is read, in bytes.
+const maxEnvFile = 64 << 10
 
 // envFile is what such a file says.
 type envFile struct{ url, token string }
@@ -59,7 +63,7 @@ func readOwn(dir, path string) ([]byte, error) {
 			return nil, errors.New("it belongs to another user; give --host and --token")
 		}
 	}
-	return os.ReadFile(path)
+	return io.ReadAll(io.LimitReader(file, maxEnvFile))
 }
 
 // parseEnvFile reads lines such as export SPAWNER_URL='http://127.0.0.1:8008'.

@@ -206,7 +206,9 @@ func parseHealth(text string) (object, error) {
 	switch {
 	case strings.Contains(text, "://"):
 		check["type"], check["endpoint"] = fleet.CheckHTTP, text
-	case text == string(fleet.CheckTCP), text == string(fleet.CheckNone), text == string(fleet.CheckDocker):
+	case text == string(fleet.CheckTCP), text == string(fleet.CheckNone):
+	case text == string(fleet.CheckDocker): // the image says these
+		check["interval"], check["timeout"], check["retries"] = "0s", "0s", 0
 	case hasPort && kind == string(fleet.CheckTCP):
 		number, err := parsePortNumber(port)
 		if err != nil {
