@@ -54,7 +54,7 @@ func (r *Router) visit(req *http.Request, trusted bool) (visit, error) {
 	switch {
 	case req.Method == http.MethodConnect:
 		return v, fleet.Errorf(fleet.Invalid, "CONNECT is not served here")
-	case v.trusted && req.Header.Get(HeaderConfig) != "":
+	case v.trusted && name == "" && leg == "" && req.Header.Get(HeaderConfig) != "":
 		v.probe = true
 		return v, nil
 	case v.trusted && name != "" && leg != LegCatchAll:
