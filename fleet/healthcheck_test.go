@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -68,6 +69,19 @@ func TestAnInstancesCheckByLabelIsRefusedWhereItCouldNotBeAsked(t *testing.T) {
 		if good && err != nil || !good && (!errors.As(err, &e) || e.Field != "labels.healthcheck") {
 			t.Errorf("%q: %v", label, err)
 		}
+	}
+}
+
+func TestASpecWithoutCredentialsHasNone(t *testing.T) {
+	spec := DefaultSpec()
+	spec.Env = map[string]Secret{"KEY": "hunter2"}
+	spec.HealthCheck = &HealthCheck{Type: CheckHTTP, Headers: map[string]string{"Authorization": "Bearer hunter2"}}
+	shown, err := json.Marshal(spec.WithoutCredentials())
+	if err != nil || strings.Contains(string(shown), "hunter2") {
+		t.Errorf("got %s: %v", shown, err)
+	}
+	if spec.HealthCheck.Headers["Authorization"] == "" {
+		t.Error("the spec itself was changed")
 	}
 }
 

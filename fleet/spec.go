@@ -33,6 +33,18 @@ type Spec struct {
 	Direct bool `json:"direct,omitempty"`
 }
 
+// WithoutCredentials returns the spec as it may stand where others read it, such
+// as on a container's label: without the values of the health check's headers.
+// Env values need no care: they marshal as redacted.
+func (s Spec) WithoutCredentials() Spec {
+	if s.HealthCheck != nil && s.HealthCheck.Headers != nil {
+		check := *s.HealthCheck
+		check.Headers = nil
+		s.HealthCheck = &check
+	}
+	return s
+}
+
 // Port is a port of the app that one replica on each node publishes there.
 type Port struct {
 	ContainerPort int    `json:"container_port"`

@@ -1,9 +1,11 @@
 package fleet
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -121,18 +123,27 @@ func TestMergingNamesOnlyWhatChanges(t *testing.T) {
 }
 
 func TestASecretIsNeverShown(t *testing.T) {
-	spec, err := DecodeSpec(strings.NewReader(seed))
-	if err != nil {
-		t.Fatal(err)
-	}
+	const hidden = "hunter2"
+	spec := DefaultSpec()
+	spec.Env = map[string]Secret{"KEY": hidden}
 	data, err := json.Marshal(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, shown := range []string{string(data), fmt.Sprint(spec), fmt.Sprintf("%+v %#v %s %q", spec.Env, spec.Env, spec.Env["KEY"], spec.Env["KEY"])} {
-		if strings.Contains(shown, `"value"`) && strings.Contains(shown, "KEY") && !strings.Contains(shown, `"instance"`) || strings.Contains(shown, "KEY:value") || strings.Contains(shown, `"KEY":"value"`) {
+	var log bytes.Buffer
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("Deploying", "secret", spec.Env["KEY"], "env", spec.Env, "spec", spec)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("Deploying", "secret", spec.Env["KEY"], "env", spec.Env, "spec", spec)
+	for _, shown := range []string{
+		string(data), log.String(), fmt.Sprint(spec), fmt.Sprintf("%v %+v %#v", spec, spec, spec),
+		fmt.Sprintf("%s %q %v %#v %x", spec.Env["KEY"], spec.Env["KEY"], spec.Env, spec.Env, spec.Env["KEY"]),
+		fmt.Sprint(InvalidField("env.KEY", "%q is wrong", spec.Env["KEY"])),
+	} {
+		if strings.Contains(shown, hidden) || strings.Contains(shown, fmt.Sprintf("%x", hidden)) {
 			t.Errorf("shows the secret: %s", shown)
 		}
+	}
+	if !strings.Contains(string(data), `"KEY":"redacted"`) {
+		t.Errorf("says nothing of the variable: %s", data)
 	}
 }
 

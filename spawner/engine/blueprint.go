@@ -73,7 +73,7 @@ func (e *Engine) sandboxConfig(r *replica, name string, networks []fleet.Attachm
 // appConfig describes the app of a replica, joined to its sandbox.
 func (e *Engine) appConfig(r *replica, name, sandboxID string) (fleet.ContainerConfig, error) {
 	spec := r.print.spec
-	described, err := json.Marshal(spec) // env values marshal as redacted
+	described, err := json.Marshal(spec.WithoutCredentials())
 	if err != nil {
 		return fleet.ContainerConfig{}, fmt.Errorf("cannot write the spec of %s as a label: %w", r.name(), err)
 	}
