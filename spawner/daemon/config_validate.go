@@ -121,7 +121,7 @@ func (d Direct) validate(m *mistakes) {
 	m.positive("health-check-interval", d.CheckInterval)
 	m.atLeast("health-check-retries", d.CheckRetries, 1)
 	m.checkf(d.ProbeOKStatus >= 100 && d.ProbeOKStatus <= 599, "http-probe-ok-status", "%d is not an HTTP status", d.ProbeOKStatus)
-	m.positive("http-probe-timeout", d.ProbeTimeout)
+	m.checkf(d.ProbeTimeout >= time.Second && d.ProbeTimeout <= time.Hour, "http-probe-timeout", "%s is not between 1s and 1h", d.ProbeTimeout) // of wake.max_wait
 }
 
 func (m *mistakes) atLeast(flag string, value, least int) {

@@ -58,12 +58,14 @@ var (
 	descHeld     = prometheus.NewDesc("spawner_held_requests", "Requests that wait for a service to wake.", nil, nil)
 	descProxied  = prometheus.NewDesc("spawner_proxied_requests", "Requests that an app answers through the fallback router now.", nil, nil)
 	descLegs     = prometheus.NewDesc("spawner_fallback_requests_total", "Requests at the fallback router by the way they came.", []string{"leg"}, nil)
+	descWaited   = prometheus.NewDesc("spawner_held_seconds_total", "Time that requests have waited for services to wake.", nil, nil)
+	descRedials  = prometheus.NewDesc("spawner_fallback_redials_total", "Attempts to connect to an app that were made again.", nil, nil)
 	descOutcomes = prometheus.NewDesc("spawner_fallback_outcomes_total", "Requests at the fallback router by how they ended.", []string{"outcome"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *state) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descServices, descReplicas, descHeld, descProxied, descLegs, descOutcomes} {
+	for _, d := range []*prometheus.Desc{descServices, descReplicas, descHeld, descProxied, descWaited, descRedials, descLegs, descOutcomes} {
 		out <- d
 	}
 }
@@ -86,6 +88,8 @@ func (c *state) Collect(out chan<- prometheus.Metric) {
 	stats := c.spawner.fallback.Stats()
 	out <- prometheus.MustNewConstMetric(descHeld, prometheus.GaugeValue, float64(stats.Held))
 	out <- prometheus.MustNewConstMetric(descProxied, prometheus.GaugeValue, float64(stats.Proxied))
+	out <- prometheus.MustNewConstMetric(descWaited, prometheus.CounterValue, stats.Waited.Seconds())
+	out <- prometheus.MustNewConstMetric(descRedials, prometheus.CounterValue, float64(stats.Redials))
 	for leg, count := range stats.Legs {
 		out <- prometheus.MustNewConstMetric(descLegs, prometheus.CounterValue, float64(count), string(leg))
 	}

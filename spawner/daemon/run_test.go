@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -172,6 +173,27 @@ func TestASpawnerThatIsToldToEndTakesNothingFromItsEdges(t *testing.T) {
 
 // Ready is what /readyz answers.
 func (r *running) Ready() error { return r.questions().Ready() }
+
+func TestTheMetricsAreForReadersAndTheFeedIsForEdges(t *testing.T) {
+	r := start(t)
+	r.awaitReady(t)
+	admin, err := os.ReadFile(filepath.Join(r.config.StateDir, "admin-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := strings.TrimSpace(string(admin))
+	status, body := get(http.DefaultClient, r.api+"/metrics", token)
+	for _, name := range []string{"spawner_held_requests 0", "spawner_held_seconds_total 0", "spawner_fallback_redials_total 0", `spawner_fallback_outcomes_total{outcome="proxied"} 0`} {
+		if status != http.StatusOK || !strings.Contains(body, "\n"+name+"\n") {
+			t.Errorf("%d, without %s", status, name)
+		}
+	}
+	for path, token := range map[string]string{"/metrics": edgeToken, "/traefik/config?edge=x": token, "/api/services": edgeToken} {
+		if status, body := get(http.DefaultClient, r.api+path, token); status != http.StatusForbidden {
+			t.Errorf("%s: got %d %s", path, status, body)
+		}
+	}
+}
 
 func TestAPartThatFailsEndsTheSpawnerAndIsNamed(t *testing.T) {
 	r := start(t)
