@@ -174,7 +174,8 @@ func TestTheOlderAPIsCallsDoWhatTheyDid(t *testing.T) {
 	o := older{t, s}
 	one, two := s.Name("minion")+"1", s.Name("minion")+"2"
 	s.Deploy(s.MockApp("web", "web.test")) // is none of theirs
-	id := o.create(cookiePayload, one)
+	id := o.create(strings.Replace(cookiePayload, `"2s"`, `"6s"`, 1), one)
+	o.refused(http.MethodPut, "/deploy/"+id, "") // it runs
 	o.create(cookiePayload, two)
 
 	var list struct {
@@ -192,8 +193,7 @@ func TestTheOlderAPIsCallsDoWhatTheyDid(t *testing.T) {
 	o.refused(http.MethodPost, "/deploy/", `{"name": "`+s.Name("fails")+`", "image": "mock-app:latest", "envs": {"EXIT": "3"}}`)
 	o.refused(http.MethodDelete, "/deploy/web", "")
 
-	o.refused(http.MethodPut, "/deploy/"+id, "") // it runs
-	s.WaitStatus(one, 10*time.Second, fleet.StatusAsleep)
+	s.WaitStatus(one, 20*time.Second, fleet.StatusAsleep)
 	s.CallAPI(http.MethodPut, "/deploy/"+id+"/", "", nil).MustBe(200).MustContain(id)
 	s.WaitStatus(one, 10*time.Second, fleet.StatusRunning)
 	s.CallAPI(http.MethodDelete, "/deploy/"+id, "", nil).MustBe(200).MustContain(`"result":"ok"`)

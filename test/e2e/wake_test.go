@@ -158,7 +158,10 @@ func TestWhatFailsIsToldHonestlyAndInTime(t *testing.T) {
 		change(&app)
 		s.Deploy(app)
 	}
-	deploy("exits", func(app *fleet.Spec) { app.Env["EXIT_LATER"] = "3" })
+	deploy("exits", func(app *fleet.Spec) {
+		app.Env["EXIT_LATER"] = "3"
+		app.Wake.MaxWait = fleet.Duration(time.Minute) // that it waits for less is the point
+	})
 	deploy("slow", func(app *fleet.Spec) { app.Env["READY_DELAY"] = "5s" })
 	deploy("gone", func(*fleet.Spec) {})
 	deploy("none", func(*fleet.Spec) {})
@@ -170,7 +173,7 @@ func TestWhatFailsIsToldHonestlyAndInTime(t *testing.T) {
 	s.Scale("none", 0)
 
 	answer := s.Get("exits.test", "/").MustBe(502).MustContain("exited with code 3")
-	inTime(t, answer, maxWait)
+	inTime(t, answer, 5*time.Second)
 	answer = s.Get("slow.test", "/").MustBe(504).MustContain("slow-0")
 	inTime(t, answer, maxWait)
 	if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err != nil || seconds < 1 {
