@@ -35,7 +35,7 @@ write_edge() {
   fill DYNAMIC /etc/traefik/dynamic
   fill ACME_EMAIL "$SPAWNER_ACME_EMAIL"
   fill ACME_CA_SERVER "$(acme_server)"
-  fill ACME_STORAGE /acme/acme.json
+  fill ACME_STORAGE "/acme/$(acme_name).json"
   fill ACME_DNS_PROVIDER "$provider"
   write_if_changed "$state/edge/traefik.yml" "$text"
   SPAWNER_EDGE_CONFIG=$(cat "$state/edge/traefik.yml" "$state/edge.env" | sha256sum | cut -c1-16)
@@ -46,6 +46,14 @@ write_edge() {
 fill() {
   case $2 in *'"'* | *\\*) die "a setting of the edge may hold no quote and no backslash: $2" ;; esac
   text=${text//"@$1@"/"$2"}
+}
+
+# acme_name prints a name for the CA's file: certificates of one are not taken for another's.
+acme_name() {
+  case $SPAWNER_ACME_CA_SERVER in
+    staging | production) printf '%s' "$SPAWNER_ACME_CA_SERVER" ;;
+    *) printf '%s' "$SPAWNER_ACME_CA_SERVER" | sha256sum | cut -c1-12 ;;
+  esac
 }
 
 acme_server() {
