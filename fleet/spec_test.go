@@ -48,19 +48,21 @@ func TestAShortBodyMeansTheDefaults(t *testing.T) {
 func TestEveryMistakeIsRefusedByTheNameOfItsField(t *testing.T) {
 	const head = `{"name":"api","image":"app",`
 	for body, field := range map[string]string{
-		`{"image":"app"}`:                                                   "name",
-		`{"name":"api"}`:                                                    "image",
-		`{"name":"Api","image":"app"}`:                                      "name",
-		`{"name":"a","image":"app"}`:                                        "name",
-		head + `"replicas":-1}`:                                             "replicas",
-		head + `"replicas":1.5}`:                                            "replicas",
-		head + `"replicas":"3"}`:                                            "replicas",
-		head + `"colour":"red"}`:                                            "colour",
-		head + `"name":"twice"}`:                                            "name",
-		head + `"resources":{"memory_mb":-4}}`:                              "resources.memory_mb",
-		head + `"resources":{"memory":4}}`:                                  "resources.memory",
-		head + `"ports":[{"container_port":70000}]}`:                        "ports[0].container_port",
-		head + `"ports":[{"container_port":80,"proto":"tcp"}]}`:             "ports[0].proto",
+		`{"image":"app"}`:                                       "name",
+		`{"name":"api"}`:                                        "image",
+		`{"name":"Api","image":"app"}`:                          "name",
+		`{"name":"a","image":"app"}`:                            "name",
+		head + `"replicas":-1}`:                                 "replicas",
+		head + `"replicas":1.5}`:                                "replicas",
+		head + `"replicas":"3"}`:                                "replicas",
+		head + `"colour":"red"}`:                                "colour",
+		head + `"name":"twice"}`:                                "name",
+		head + `"resources":{"memory_mb":-4}}`:                  "resources.memory_mb",
+		head + `"resources":{"memory":4}}`:                      "resources.memory",
+		head + `"ports":[{"container_port":70000}]}`:            "ports[0].container_port",
+		head + `"ports":[{"container_port":80,"proto":"tcp"}]}`: "ports[0].proto",
+		head + `"ports":[{"container_port":80,"host_port":80},{"container_port":81,"host_port":80,"protocol":"tcp"}]}`:      "ports[1].host_port",
+		head + `"ports":[{"container_port":80,"host_port":80,"host_ip":"127.0.0.1"},{"container_port":81,"host_port":80}]}`: "ports[1].host_port",
 		head + `"sleep":{"after":"soon"}}`:                                  "sleep.after",
 		head + `"sleep":{"after":600}}`:                                     "sleep.after",
 		head + `"sleep":{"mode":"ladder"}}`:                                 "sleep.mode",
@@ -86,6 +88,18 @@ func TestEveryMistakeIsRefusedByTheNameOfItsField(t *testing.T) {
 		}
 		if e.Kind != Invalid || e.Field != field {
 			t.Errorf("%s: %s about %q, want invalid about %q", body, e.Kind, e.Field, field)
+		}
+	}
+}
+
+func TestPortsThatDoNotExcludeEachOtherAreAccepted(t *testing.T) {
+	for _, ports := range []string{
+		`[{"container_port":80},{"container_port":80}]`,
+		`[{"container_port":53,"host_port":53},{"container_port":53,"host_port":53,"protocol":"udp"}]`,
+		`[{"container_port":80,"host_port":80,"host_ip":"10.0.0.1"},{"container_port":80,"host_port":80,"host_ip":"10.0.0.2"}]`,
+	} {
+		if _, err := DecodeSpec(strings.NewReader(`{"name":"api","image":"app","ports":` + ports + `}`)); err != nil {
+			t.Errorf("%s: %v", ports, err)
 		}
 	}
 }

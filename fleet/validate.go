@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -104,7 +105,6 @@ func checkDuration(v *validation, field string, d, low, high Duration) {
 }
 
 func (s *Spec) validatePorts(v *validation) {
-	taken := map[string]int{}
 	for i, p := range s.Ports {
 		field := fmt.Sprintf("ports[%d]", i)
 		v.check(validPort(p.ContainerPort), field+".container_port", "%d is not between 1 and 65535", p.ContainerPort)
@@ -114,14 +114,20 @@ func (s *Spec) validatePorts(v *validation) {
 			_, err := netip.ParseAddr(p.HostIP)
 			v.check(err == nil, field+".host_ip", "%q is not an IP address", p.HostIP)
 		}
-		if p.HostPort == 0 {
-			continue
-		}
-		key := fmt.Sprintf("%s/%d/%s", p.HostIP, p.HostPort, p.Protocol)
-		other, twice := taken[key]
-		v.check(!twice, field+".host_port", "%d is published by ports[%d] already", p.HostPort, other)
-		taken[key] = i
+		other := slices.IndexFunc(s.Ports[:i], p.excludes)
+		v.check(other < 0, field+".host_port", "%d is published by ports[%d] already", p.HostPort, other)
 	}
+}
+
+// excludes says whether two published ports cannot both be had on one node.
+func (p Port) excludes(other Port) bool {
+	everywhere := func(ip string) bool {
+		address, err := netip.ParseAddr(ip)
+		return ip == "" || err == nil && address.IsUnspecified()
+	}
+	return p.HostPort != 0 && p.HostPort == other.HostPort &&
+		cmp.Or(p.Protocol, "tcp") == cmp.Or(other.Protocol, "tcp") &&
+		(p.HostIP == other.HostIP || everywhere(p.HostIP) || everywhere(other.HostIP))
 }
 
 func validPort(port int) bool { return port >= 1 && port <= 65535 }
