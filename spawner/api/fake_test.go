@@ -22,6 +22,7 @@ type fakeEngine struct {
 	specs   map[string]fleet.Spec // stored, by name
 	tokens  []fleet.StoredToken
 	err     error // what every verb and question fails with
+	loading error // why it is not ready
 	job     fleet.Job
 	ended   chan struct{} // WaitJob returns when it is closed
 	lines   func(ctx context.Context, line func(fleet.LogLine) error) error
@@ -111,7 +112,7 @@ func (f *fakeEngine) Why(name string) (fleet.Why, error) {
 
 func (f *fakeEngine) Nodes(context.Context) ([]fleet.Node, error) { return nil, f.ask("nodes") }
 
-func (f *fakeEngine) Ready() error { return f.err }
+func (f *fakeEngine) Ready() error { return f.loading }
 
 func (f *fakeEngine) Edges() []fleet.Edge { return nil }
 

@@ -16,11 +16,15 @@ func (a *API) healthz(w http.ResponseWriter, _ *request) error {
 
 func (a *API) readyz(w http.ResponseWriter, _ *request) error {
 	if err := a.config.Questions.Ready(); err != nil {
-		message := "not ready yet"
-		if all := personal(err); len(all) > 0 {
-			message = all[0].Message
-		}
-		return fleet.Errorf(fleet.Unavailable, "%s", message)
+		return fleet.Errorf(fleet.Unavailable, "%s", notReady(err))
 	}
 	return writeJSON(w, http.StatusOK, statusAnswer{"ready"})
+}
+
+// notReady says what is waited for.
+func notReady(err error) string {
+	if all := personal(err); len(all) > 0 {
+		return all[0].Message
+	}
+	return "not ready yet"
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"edgespawner/fleet"
 
@@ -23,6 +24,7 @@ type route struct {
 	status       int      // of a good answer; 0 = 200
 	types        []string // of a good answer; nil = application/json
 	own          bool     // the handler checks credentials and parameters itself
+	loaded       bool     // it speaks of services, jobs or nodes: not before the state is loaded
 }
 
 // What verbs answer: the accepted work, with ?wait= the job, with ?dry_run= the plan.
@@ -37,23 +39,23 @@ func (a *API) routes() []route {
 	read, deploy, admin := fleet.ScopeRead, fleet.ScopeDeploy, fleet.ScopeAdmin
 	verbs := a.config.Verbs
 	table := []route{
-		{method: "POST", path: "/api/deploy", scope: deploy, handle: a.deploy, query: []string{"wait", "dry_run", "merge", "force"}, summary: "Create or update a service", body: fleet.Spec{}, answer: deployAnswer{}, status: 202},
-		{method: "GET", path: "/api/services", scope: read, handle: a.services, summary: "List the services", answer: []fleet.Service{}},
-		{method: "GET", path: "/api/services/:name", scope: read, handle: a.service, query: []string{"reveal"}, summary: "One service with all that is known of it", answer: fleet.ServiceDetail{}},
-		{method: "DELETE", path: "/api/services/:name", scope: deploy, handle: a.verb(verbs.Remove), query: []string{"wait"}, summary: "Remove a service", answer: verbAnswer{}, status: 202},
-		{method: "POST", path: "/api/services/:name/scale", scope: deploy, handle: a.scale, query: []string{"wait"}, summary: "Set the number of replicas", body: scaleBody{}, answer: verbAnswer{}, status: 202},
-		{method: "POST", path: "/api/services/:name/wake", scope: deploy, handle: a.verb(verbs.Wake), query: []string{"wait"}, summary: "Wake a service", answer: verbAnswer{}, status: 202},
-		{method: "POST", path: "/api/services/:name/sleep", scope: deploy, handle: a.verb(verbs.Sleep), query: []string{"wait"}, summary: "Put a service to sleep", answer: verbAnswer{}, status: 202},
-		{method: "POST", path: "/api/services/:name/restart", scope: deploy, handle: a.verb(verbs.Restart), query: []string{"wait"}, summary: "Restart the apps of a service, replica by replica", answer: verbAnswer{}, status: 202},
-		{method: "POST", path: "/api/services/:name/rollback", scope: deploy, handle: a.rollback, query: []string{"wait"}, summary: "Bring an earlier revision back", body: rollbackBody{}, answer: verbAnswer{}, status: 202},
-		{method: "GET", path: "/api/services/:name/revisions", scope: read, handle: a.revisions, query: []string{"reveal"}, summary: "The accepted specs, newest first", answer: []fleet.Revision{}},
-		{method: "GET", path: "/api/services/:name/logs", scope: read, handle: a.logs, query: []string{"tail", "since", "follow", "timestamps", "replica"}, summary: "The output of the replicas, merged in time order", answer: fleet.LogLine{}, types: []string{textPlain, ndjson}},
-		{method: "GET", path: "/api/services/:name/why", scope: read, handle: a.why, summary: "What keeps a service in its state", answer: fleet.Why{}},
+		{method: "POST", path: "/api/deploy", scope: deploy, loaded: true, handle: a.deploy, query: []string{"wait", "dry_run", "merge", "force"}, summary: "Create or update a service", body: fleet.Spec{}, answer: deployAnswer{}, status: 202},
+		{method: "GET", path: "/api/services", scope: read, loaded: true, handle: a.services, summary: "List the services", answer: []fleet.Service{}},
+		{method: "GET", path: "/api/services/:name", scope: read, loaded: true, handle: a.service, query: []string{"reveal"}, summary: "One service with all that is known of it", answer: fleet.ServiceDetail{}},
+		{method: "DELETE", path: "/api/services/:name", scope: deploy, loaded: true, handle: a.verb(verbs.Remove), query: []string{"wait"}, summary: "Remove a service", answer: verbAnswer{}, status: 202},
+		{method: "POST", path: "/api/services/:name/scale", scope: deploy, loaded: true, handle: a.scale, query: []string{"wait"}, summary: "Set the number of replicas", body: scaleBody{}, answer: verbAnswer{}, status: 202},
+		{method: "POST", path: "/api/services/:name/wake", scope: deploy, loaded: true, handle: a.verb(verbs.Wake), query: []string{"wait"}, summary: "Wake a service", answer: verbAnswer{}, status: 202},
+		{method: "POST", path: "/api/services/:name/sleep", scope: deploy, loaded: true, handle: a.verb(verbs.Sleep), query: []string{"wait"}, summary: "Put a service to sleep", answer: verbAnswer{}, status: 202},
+		{method: "POST", path: "/api/services/:name/restart", scope: deploy, loaded: true, handle: a.verb(verbs.Restart), query: []string{"wait"}, summary: "Restart the apps of a service, replica by replica", answer: verbAnswer{}, status: 202},
+		{method: "POST", path: "/api/services/:name/rollback", scope: deploy, loaded: true, handle: a.rollback, query: []string{"wait"}, summary: "Bring an earlier revision back", body: rollbackBody{}, answer: verbAnswer{}, status: 202},
+		{method: "GET", path: "/api/services/:name/revisions", scope: read, loaded: true, handle: a.revisions, query: []string{"reveal"}, summary: "The accepted specs, newest first", answer: []fleet.Revision{}},
+		{method: "GET", path: "/api/services/:name/logs", scope: read, loaded: true, handle: a.logs, query: []string{"tail", "since", "follow", "timestamps", "replica"}, summary: "The output of the replicas, merged in time order", answer: fleet.LogLine{}, types: []string{textPlain, ndjson}},
+		{method: "GET", path: "/api/services/:name/why", scope: read, loaded: true, handle: a.why, summary: "What keeps a service in its state", answer: fleet.Why{}},
 		{method: "GET", path: "/api/events", scope: read, handle: a.events, query: []string{"service", "type", "since", "limit", "after", "follow"}, summary: "Recorded events, ascending; or a stream of them", answer: []fleet.Event{}, types: []string{applicationJSON, eventStream}},
-		{method: "GET", path: "/api/jobs", scope: read, handle: a.jobs, query: []string{"service", "limit"}, summary: "Jobs, newest first", answer: []fleet.Job{}},
-		{method: "GET", path: "/api/jobs/:id", scope: read, handle: a.job, query: []string{"wait"}, summary: "One job with its steps", answer: fleet.Job{}},
-		{method: "DELETE", path: "/api/jobs/:id", scope: deploy, handle: a.cancelJob, summary: "Cancel a job", answer: fleet.Job{}},
-		{method: "GET", path: "/api/nodes", scope: read, handle: a.nodes, summary: "List the nodes", answer: []fleet.Node{}},
+		{method: "GET", path: "/api/jobs", scope: read, loaded: true, handle: a.jobs, query: []string{"service", "limit"}, summary: "Jobs, newest first", answer: []fleet.Job{}},
+		{method: "GET", path: "/api/jobs/:id", scope: read, loaded: true, handle: a.job, query: []string{"wait"}, summary: "One job with its steps", answer: fleet.Job{}},
+		{method: "DELETE", path: "/api/jobs/:id", scope: deploy, loaded: true, handle: a.cancelJob, summary: "Cancel a job", answer: fleet.Job{}},
+		{method: "GET", path: "/api/nodes", scope: read, loaded: true, handle: a.nodes, summary: "List the nodes", answer: []fleet.Node{}},
 		{method: "GET", path: "/api/edges", scope: read, handle: a.edges, summary: "List the edges and what each has confirmed", answer: []fleet.Edge{}},
 		{method: "GET", path: "/api/tokens", scope: admin, handle: a.tokens, summary: "List the tokens, without their secrets", answer: []fleet.Token{}},
 		{method: "POST", path: "/api/tokens", scope: admin, handle: a.addToken, summary: "Make a token; this answer alone shows its secret", body: tokenBody{}, answer: fleet.Token{}, status: 201},
@@ -81,10 +83,10 @@ func (a *API) mounted() []route {
 	for _, slash := range []string{"", "/"} {
 		table = append(table,
 			route{method: "POST", path: "/login" + slash, handle: pass(h), own: true, summary: "Trade an account of the password file for a token", body: loginBody{}, answer: loginAnswer{}},
-			route{method: "GET", path: "/deploy" + slash, scope: fleet.ScopeRead, handle: pass(h), own: true, summary: "List the direct instances"},
-			route{method: "POST", path: "/deploy" + slash, scope: fleet.ScopeDeploy, handle: pass(h), own: true, summary: "Create and start a direct instance", body: directBody{}, answer: directAnswer{}},
-			route{method: "PUT", path: "/deploy/:id" + slash, scope: fleet.ScopeDeploy, handle: pass(h), own: true, summary: "Start a direct instance again", answer: directAnswer{}},
-			route{method: "DELETE", path: "/deploy/:id" + slash, scope: fleet.ScopeDeploy, handle: pass(h), own: true, summary: "Stop and remove a direct instance"},
+			route{method: "GET", path: "/deploy" + slash, scope: fleet.ScopeRead, loaded: true, handle: pass(h), own: true, summary: "List the direct instances"},
+			route{method: "POST", path: "/deploy" + slash, scope: fleet.ScopeDeploy, loaded: true, handle: pass(h), own: true, summary: "Create and start a direct instance", body: directBody{}, answer: directAnswer{}},
+			route{method: "PUT", path: "/deploy/:id" + slash, scope: fleet.ScopeDeploy, loaded: true, handle: pass(h), own: true, summary: "Start a direct instance again", answer: directAnswer{}},
+			route{method: "DELETE", path: "/deploy/:id" + slash, scope: fleet.ScopeDeploy, loaded: true, handle: pass(h), own: true, summary: "Stop and remove a direct instance"},
 		)
 	}
 	return table
@@ -110,6 +112,9 @@ func (a *API) serve(rt route) httprouter.Handle {
 func (a *API) answer(w http.ResponseWriter, r *http.Request, rt route, params httprouter.Params) error {
 	q := &request{Request: r, params: params}
 	if rt.own {
+		if err := a.loaded(rt); err != nil {
+			return err
+		}
 		return rt.handle(w, q)
 	}
 	if rt.scope != open {
@@ -118,6 +123,9 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rt route, params ht
 			return err
 		}
 		q.by = by
+	}
+	if err := a.loaded(rt); err != nil {
+		return err
 	}
 	if err := q.readQuery(rt.query); err != nil {
 		return err
@@ -131,4 +139,16 @@ func (a *API) answer(w http.ResponseWriter, r *http.Request, rt route, params ht
 		}
 	}
 	return rt.handle(w, q)
+}
+
+// loaded refuses a line that speaks of what is not known yet: an empty list or
+// "no such service" would be a lie, and a deploy would be checked against nothing.
+func (a *API) loaded(rt route) error {
+	if !rt.loaded {
+		return nil
+	}
+	if err := a.config.Questions.Ready(); err != nil {
+		return &fleet.Error{Kind: fleet.Unavailable, RetryAfter: time.Second, Message: notReady(err)}
+	}
+	return nil
 }

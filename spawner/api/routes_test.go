@@ -152,7 +152,7 @@ func TestSeveralMistakesAreAllNamed(t *testing.T) {
 func TestAProbeMayAskByHEAD(t *testing.T) {
 	for target, want := range map[string]int{"/healthz": 200, "/readyz": 503, "/api/services": 405} {
 		f := newEngine()
-		f.err = fleet.Errorf(fleet.Unavailable, "the engine local was not listed yet")
+		f.loading = fleet.Errorf(fleet.Unavailable, "the engine local was not listed yet")
 		if w := ask(t, f, "HEAD", target, ""); w.Code != want {
 			t.Errorf("HEAD %s: got %d, want %d", target, w.Code, want)
 		}
@@ -181,16 +181,43 @@ func TestARequestThatTheEndOfTheServerCutsOffIsNotAnswered200(t *testing.T) {
 	}
 }
 
+func TestUntilTheStateIsLoadedNothingIsSaidOfServices(t *testing.T) {
+	f := newEngine()
+	f.loading = fleet.Errorf(fleet.Unavailable, "the state is being loaded")
+	for _, target := range []string{"GET /api/services", "GET /api/services/api", "GET /api/jobs/j1", "DELETE /api/services/api", "GET /deploy/"} {
+		method, path, _ := strings.Cut(target, " ")
+		w := ask(t, f, method, path, "")
+		if w.Code != 503 || w.Header().Get("Retry-After") != "1" || refusalOf(t, w).Message != "the state is being loaded" {
+			t.Errorf("%s: got %d %s", target, w.Code, w.Body)
+		}
+	}
+	if w := ask(t, f, "POST", "/api/deploy", `{"name":"web","image":"app:2"}`); w.Code != 503 || len(f.deploys) > 0 {
+		t.Errorf("a deploy got %d %s", w.Code, w.Body)
+	}
+	for _, path := range []string{"/healthz", "/api/tokens", "/api/edges", "/metrics", "/traefik/config?edge=main"} {
+		held := "admin"
+		if strings.HasPrefix(path, "/traefik") {
+			held = "edge"
+		}
+		if w := ask(t, f, "GET", path, "", "Authorization", "Bearer "+held); w.Code != 200 {
+			t.Errorf("%s: got %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := ask(t, f, "GET", "/api/services", "", "Authorization", ""); w.Code != 401 {
+		t.Errorf("without a credential: got %d", w.Code)
+	}
+}
+
 func TestReadinessSaysWhatIsWaitedFor(t *testing.T) {
 	f := newEngine()
 	if w := ask(t, f, "GET", "/readyz", ""); w.Code != 200 {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
-	f.err = fleet.Errorf(fleet.Unavailable, "the engine local was not listed yet")
+	f.loading = fleet.Errorf(fleet.Unavailable, "the engine local was not listed yet")
 	if w := ask(t, f, "GET", "/readyz", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "not listed") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}
-	f.err = errors.New("secret")
+	f.loading = errors.New("secret")
 	if w := ask(t, f, "GET", "/readyz", ""); w.Code != 503 || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("got %d %s", w.Code, w.Body)
 	}

@@ -26,14 +26,21 @@ func retrying(plain *http.Client, again retryablehttp.CheckRetry) *retryablehttp
 		RetryMax:     retries,
 		RetryWaitMin: retryWaitMin,
 		RetryWaitMax: retryWaitMax,
-		Backoff:      retryablehttp.DefaultBackoff,
+		Backoff:      backoff,
 		CheckRetry:   again,
 		ErrorHandler: retryablehttp.PassthroughErrorHandler,
 	}
 }
 
-// retryRead tries again what only asks: after any broken connection, and when
-// something in between answers that the spawner is away.
+// backoff doubles the pause up to retryWaitMax, whatever an answer asks for:
+// whoever is called must not make the caller sleep.
+func backoff(low, high time.Duration, attempt int, response *http.Response) time.Duration {
+	return min(retryablehttp.DefaultBackoff(low, high, attempt, response), high)
+}
+
+// retryRead tries again what only asks: after any broken connection, when
+// something in between answers that the spawner is away, and when it says itself
+// that it is beginning or ending.
 func retryRead(ctx context.Context, response *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -44,6 +51,8 @@ func retryRead(ctx context.Context, response *http.Response, err error) (bool, e
 	switch response.StatusCode {
 	case http.StatusBadGateway, http.StatusGatewayTimeout:
 		return true, nil
+	case http.StatusServiceUnavailable:
+		return response.Header.Get("Retry-After") != "", nil
 	}
 	return false, nil
 }

@@ -43,6 +43,9 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, a
 	case int:
 		response.StatusCode, response.Status = a, http.StatusText(a)
+		if a == http.StatusServiceUnavailable {
+			response.Header.Set("Retry-After", "3600")
+		}
 		response.Body = io.NopCloser(strings.NewReader(`{"error":{"kind":"unavailable","message":"not now"}}`))
 	case string:
 		response.Body = io.NopCloser(strings.NewReader(a))
@@ -63,11 +66,15 @@ func scripted(t *testing.T, answers ...any) (*Client, *script) {
 }
 
 func TestWhatOnlyAsksIsAskedAgain(t *testing.T) {
-	for _, broken := range []any{refusedDial, brokenRead, io.EOF, 502, 504} {
+	for _, broken := range []any{refusedDial, brokenRead, io.EOF, 502, 503, 504} {
 		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
 			c, s := scripted(t, broken, `[]`)
 			if _, err := c.Services(t.Context()); err != nil || len(s.calls) != 2 {
 				t.Errorf("%v: got %v after %d calls", broken, err, len(s.calls))
+			}
+			if took := time.Since(began); took > retryWaitMax {
+				t.Errorf("%v: asked again after %s", broken, took)
 			}
 		})
 	}

@@ -43,6 +43,18 @@ func (s *spawner) serveAPI(server *http.Server, listener net.Listener) error {
 	return unlessClosed(server.ServeTLS(listener, s.config.APITLSCert, s.config.APITLSKey))
 }
 
+// serveFallback serves requests once the services are known: none of them is
+// told that there is no such service while the state is being loaded. Until then
+// the kernel takes connections, and holds them.
+func (s *spawner) serveFallback(ctx context.Context, server *http.Server, listener net.Listener) error {
+	select {
+	case <-s.engine.Loaded():
+		return unlessClosed(server.Serve(listener))
+	case <-ctx.Done():
+		return listener.Close()
+	}
+}
+
 // unlessClosed is nil for the end of a server that was shut down.
 func unlessClosed(err error) error {
 	if errors.Is(err, http.ErrServerClosed) {

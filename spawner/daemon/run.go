@@ -74,7 +74,7 @@ func (s *spawner) serve(ctx context.Context, private, public net.Listener) error
 	apiServer := s.privateServer(running)
 	publicServer := fallback.NewServer(s.config.FallbackAddress, s.fallback, s.log)
 	work.start("private API", func(context.Context) error { return s.serveAPI(apiServer, private) })
-	work.start("fallback router", func(context.Context) error { return unlessClosed(publicServer.Serve(public)) })
+	work.start("fallback router", func(ctx context.Context) error { return s.serveFallback(ctx, publicServer, public) })
 	s.log.Info("Listening", "api", private.Addr().String(), "fallback", public.Addr().String())
 
 	<-running.Done()

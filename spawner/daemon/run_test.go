@@ -17,8 +17,9 @@ import (
 	"edgespawner/fleet"
 )
 
-// fakeDocker serves an engine without containers on a unix socket and returns its URL.
-func fakeDocker(t *testing.T) string {
+// fakeDocker serves an engine without containers on a unix socket and returns
+// its URL. It lists nothing before open is closed.
+func fakeDocker(t *testing.T, open <-chan struct{}) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "docker.sock")
 	listener, err := net.Listen("unix", path)
@@ -34,6 +35,9 @@ func fakeDocker(t *testing.T) string {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 			return
+		}
+		if call == "json" {
+			<-open
 		}
 		w.Header().Set("Api-Version", "1.41")
 		w.Header().Set("Content-Type", "application/json")
@@ -58,8 +62,16 @@ const edgeToken = "edge-token-of-the-tests"
 
 func start(t *testing.T) *running {
 	t.Helper()
+	open := make(chan struct{})
+	close(open)
+	return startOver(t, fakeDocker(t, open))
+}
+
+// startOver starts a spawner over an engine.
+func startOver(t *testing.T, engine string) *running {
+	t.Helper()
 	config := DefaultConfig()
-	config.StateDir, config.DockerHost = t.TempDir(), fakeDocker(t)
+	config.StateDir, config.DockerHost = t.TempDir(), engine
 	config.APIAddress, config.FallbackAddress = "127.0.0.1:0", "127.0.0.1:0"
 	config.EdgeToken = edgeToken
 	s, err := assemble(t.Context(), config, slog.New(slog.DiscardHandler))
@@ -173,6 +185,28 @@ func TestASpawnerThatIsToldToEndTakesNothingFromItsEdges(t *testing.T) {
 
 // Ready is what /readyz answers.
 func (r *running) Ready() error { return r.questions().Ready() }
+
+func TestNobodyIsToldThatThereIsNoServiceBeforeTheServicesAreKnown(t *testing.T) {
+	open := make(chan struct{})
+	r := startOver(t, fakeDocker(t, open))
+	if status, body := get(http.DefaultClient, r.api+"/readyz", ""); status != http.StatusServiceUnavailable {
+		t.Errorf("before: ready %d %s", status, body)
+	}
+	asked := make(chan int, 1)
+	go func() {
+		status, _ := get(http.DefaultClient, r.public, "")
+		asked <- status
+	}()
+	select {
+	case status := <-asked:
+		t.Errorf("before: answered %d", status)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(open)
+	if status := <-asked; status != http.StatusNotFound { // there is none, and now that is known
+		t.Errorf("after: answered %d", status)
+	}
+}
 
 func TestTheMetricsAreForReadersAndTheFeedIsForEdges(t *testing.T) {
 	r := start(t)

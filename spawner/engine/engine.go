@@ -89,6 +89,7 @@ type Engine struct {
 	end       context.CancelCauseFunc
 	group     sync.WaitGroup // every goroutine that lives with the engine
 	ready     atomic.Bool
+	loaded    chan struct{} // closes when ready becomes true
 	settled   atomic.Bool
 	accepting sync.Mutex // held from the check of a deploy against others until it is stored
 
@@ -105,7 +106,7 @@ func New(config Config, ports Ports, log *slog.Logger) *Engine {
 		watcher: ports.Watcher, shell: ports.Shell, services: ports.Services, revisions: ports.Revisions,
 		addresses: ports.Addresses, jobs: ports.Jobs, nodes: ports.Nodes, router: ports.Router,
 		traffic: ports.Traffic, prober: ports.Prober, checks: config.Checks,
-		actors: map[string]*actor{}, cores: map[string]int{},
+		actors: map[string]*actor{}, cores: map[string]int{}, loaded: make(chan struct{}),
 	}
 	e.life, e.end = context.WithCancelCause(context.Background())
 	e.board = newBoard(ports.Router.Publish)
@@ -134,6 +135,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	err := e.takeUp(ctx)
 	if err == nil {
 		e.ready.Store(true)
+		close(e.loaded)
 		e.log.Info("Ready", "services", len(e.actorList()))
 		e.group.Go(func() { e.settle(ctx) })
 		<-ctx.Done()
@@ -174,6 +176,9 @@ func (e *Engine) Ready() error {
 	}
 	return nil
 }
+
+// Loaded closes once Ready is nil for the first time: before, no service is known.
+func (e *Engine) Loaded() <-chan struct{} { return e.loaded }
 
 // settle waits for the edges that were known before: until they are back,
 // nothing is put to sleep.
