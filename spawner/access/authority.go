@@ -12,8 +12,8 @@ import (
 	"edgespawner/fleet"
 )
 
-// DefaultSessionLifetime is how long the token of a login opens something.
-const DefaultSessionLifetime = 12 * time.Hour
+// accountScope is what every account of the password file may do.
+const accountScope = fleet.ScopeDeploy
 
 // TokenStore keeps tokens by the hash of their secret.
 type TokenStore interface {
@@ -33,12 +33,10 @@ type Config struct {
 	Tokens TokenStore    // required
 	Static []StaticToken // given by the configuration, beside the stored ones
 
-	PasswordFile string      // empty = no accounts
-	AccountScope fleet.Scope // of every account; empty = deploy
+	PasswordFile string // its accounts have the scope deploy; empty = no accounts
 
 	// SessionKey signs the tokens of logins. Empty = made by New, and a restart ends all sessions.
-	SessionKey      []byte
-	SessionLifetime time.Duration // 0 = DefaultSessionLifetime
+	SessionKey []byte
 
 	Events func(fleet.Event) // told of refused logins; nil = nobody. It must not block.
 	Log    *slog.Logger
@@ -48,7 +46,6 @@ type Config struct {
 type Authority struct {
 	tokens   *tokens
 	accounts *accountFile
-	scope    fleet.Scope // of accounts
 	sessions sessions
 	failures *throttle
 	reports  *reports
@@ -57,14 +54,7 @@ type Authority struct {
 // New makes an Authority and reads the password file. Errors name all that is
 // wrong with the configuration.
 func New(config Config) (*Authority, error) {
-	scope := config.AccountScope
-	if scope == "" {
-		scope = fleet.ScopeDeploy
-	}
 	var errs []error
-	if _, known := includes[scope]; !known {
-		errs = append(errs, fleet.InvalidField("account scope", "%q is not a scope", string(scope)))
-	}
 	static, err := hashStatic(config.Static)
 	errs = append(errs, err)
 	reports := newReports(config.Events)
@@ -75,8 +65,7 @@ func New(config Config) (*Authority, error) {
 	return &Authority{
 		tokens:   &tokens{store: config.Tokens, static: static, log: config.Log, used: map[string]time.Time{}},
 		accounts: accounts,
-		scope:    scope,
-		sessions: newSessions(config.SessionKey, config.SessionLifetime),
+		sessions: newSessions(config.SessionKey),
 		failures: newThrottle(maxPairs),
 		reports:  reports,
 	}, nil
@@ -136,7 +125,7 @@ func (a *Authority) byPassword(user, password, address string) (Identity, error)
 	if err != nil {
 		return Identity{}, err
 	}
-	return newIdentity(account.name, a.scope), nil
+	return newIdentity(account.name, accountScope), nil
 }
 
 // check compares a password, slowly for those who failed before.
@@ -164,5 +153,5 @@ func (a *Authority) byToken(ctx context.Context, token string) (Identity, error)
 	if err != nil {
 		return Identity{}, err
 	}
-	return newIdentity(name, a.scope), nil
+	return newIdentity(name, accountScope), nil
 }

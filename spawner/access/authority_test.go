@@ -198,9 +198,9 @@ func TestTokensOfTheConfigurationNeedNoStore(t *testing.T) {
 }
 
 func TestAWrongConfigurationIsRefusedWithAllThatIsWrong(t *testing.T) {
-	_, err := New(Config{AccountScope: "root", PasswordFile: filepath.Join(t.TempDir(), "none"), Static: []StaticToken{
+	_, err := New(Config{PasswordFile: filepath.Join(t.TempDir(), "none"), Static: []StaticToken{
 		{Name: "short", Token: "secret", Scope: fleet.ScopeEdge}, {Name: "odd", Token: "session_0123456789", Scope: "x"}}})
-	for _, want := range []string{"account scope", "token short", "token odd", "session_", "cannot read the password file"} {
+	for _, want := range []string{"token short", "token odd", "session_", "cannot read the password file"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in %v", want, err)
 		}
@@ -215,7 +215,7 @@ func TestALoginExpiresAfterTwelveHours(t *testing.T) {
 		s := newSite(t)
 		token, err := s.Login(t.Context(), "alice", alicesPassword, "10.0.0.1:5000")
 		must(t, err)
-		time.Sleep(DefaultSessionLifetime - time.Second)
+		time.Sleep(sessionLifetime - time.Second)
 		identity, err := s.Authenticate(request("token", token))
 		must(t, err)
 		if d := cmp.Diff(Identity{Name: "alice", Scopes: []fleet.Scope{fleet.ScopeDeploy, fleet.ScopeRead}}, identity); d != "" {
@@ -265,9 +265,11 @@ func TestNoBitOfALoginsTokenMayChange(t *testing.T) {
 	}
 }
 
-func TestAccountsHaveTheScopeThatTheConfigurationSays(t *testing.T) {
-	s := newSite(t, func(c *Config) { c.AccountScope = fleet.ScopeRead })
+func TestAccountsMayDeployAndNoMore(t *testing.T) {
+	s := newSite(t)
 	_, err := s.Authorize(basic("alice", alicesPassword), fleet.ScopeDeploy)
+	must(t, err)
+	_, err = s.Authorize(basic("alice", alicesPassword), fleet.ScopeAdmin)
 	wantKind(t, err, fleet.Forbidden)
 }
 

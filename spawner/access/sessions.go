@@ -19,27 +19,24 @@ const sessionPrefix = "session_"
 // holds its end (8 bytes, seconds since 1970, big endian) and the account's name,
 // followed by the HMAC-SHA-256 of both and of the password's hash, so that a
 // changed password ends it.
-type sessions struct {
-	key      []byte
-	lifetime time.Duration
-}
+type sessions struct{ key []byte }
 
-func newSessions(key []byte, lifetime time.Duration) sessions {
+// sessionLifetime is how long the token of a login opens something.
+const sessionLifetime = 12 * time.Hour
+
+func newSessions(key []byte) sessions {
 	if len(key) == 0 {
 		key = make([]byte, sha256.Size)
 		rand.Read(key) // never fails
 	}
-	if lifetime == 0 {
-		lifetime = DefaultSessionLifetime
-	}
-	return sessions{key: key, lifetime: lifetime}
+	return sessions{key: key}
 }
 
 func isSession(token string) bool { return strings.HasPrefix(token, sessionPrefix) }
 
 // issue makes a token for an account.
 func (s sessions) issue(account account) string {
-	claim := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(s.lifetime).Unix()))
+	claim := binary.BigEndian.AppendUint64(nil, uint64(time.Now().Add(sessionLifetime).Unix()))
 	claim = append(claim, account.name...)
 	return sessionPrefix + base64.RawURLEncoding.EncodeToString(append(claim, s.sign(claim, account)...))
 }

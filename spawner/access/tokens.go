@@ -18,8 +18,8 @@ import (
 const (
 	// tokenPrefix lets people and scanners of leaked secrets recognise a token.
 	tokenPrefix = "spawner_"
-	// shortestToken is the least number of characters of a token that the configuration gives.
-	shortestToken = 16
+	// ShortestToken is the least number of characters of a token that the configuration gives.
+	ShortestToken = 16
 	// touchEvery is how exactly the last use of a token is known.
 	touchEvery = time.Minute
 	// touchTime is how long a request waits at most for that note.
@@ -61,8 +61,8 @@ func hashStatic(static []StaticToken) ([]fleet.StoredToken, error) {
 	var errs []error
 	var hashed []fleet.StoredToken
 	for _, one := range static {
-		if len(one.Token) < shortestToken {
-			errs = append(errs, fleet.InvalidField("token "+one.Name, "a token has at least %d characters, this one has %d", shortestToken, len(one.Token)))
+		if len(one.Token) < ShortestToken {
+			errs = append(errs, fleet.InvalidField("token "+one.Name, "a token has at least %d characters, this one has %d", ShortestToken, len(one.Token)))
 		}
 		if isSession(one.Token.Reveal()) {
 			errs = append(errs, fleet.InvalidField("token "+one.Name, "a token does not begin with %s", sessionPrefix))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"edgespawner/fleet"
+	"edgespawner/spawner/access"
 )
 
 // mistakes collects what is wrong with a configuration.
@@ -97,6 +98,7 @@ func (c Config) validateEdges(m *mistakes) {
 	m.checkf(c.CertResolver == "" || isName(c.CertResolver), "cert-resolver", "%q: %s", c.CertResolver, nameRule)
 	m.checkf(c.CertResolver == "" || c.WebSecure() != "", "cert-resolver", "needs an entry point with TLS in --public-entrypoints")
 	m.checkf(c.ACMEEdge == "" || isName(c.ACMEEdge), "acme-edge", "%q: %s", c.ACMEEdge, nameRule)
+	m.checkf(c.EdgeToken == "" || len(c.EdgeToken) >= access.ShortestToken, "edge-token", "has %d characters; at least %d are needed", len(c.EdgeToken), access.ShortestToken)
 	m.port("http-port", c.HTTPPort)
 	m.port("https-port", c.HTTPSPort)
 }
