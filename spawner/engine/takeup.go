@@ -303,7 +303,8 @@ func (e *Engine) nodeNames() []string {
 }
 
 // adoptReplica makes a replica of containers that are there. A running app is
-// taken for ready until its probes say otherwise.
+// taken for ready until its probes say otherwise, but for one that the process
+// before may have been waiting for: a wake goes on with that, and starts nothing.
 func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 	node := cmp.Or(p.app.Node, p.sandbox.Node)
 	r := e.newReplica(a, p.index, node, print, len(p.sandbox.Ports) > 0)
@@ -320,6 +321,10 @@ func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 	}
 	switch p.app.Status {
 	case fleet.ContainerRunning:
+		if !e.provedReady(r) {
+			r.startedAt = time.Time{}
+			break
+		}
 		r.want, r.readyAt = wantUp, time.Now()
 		r.setStateLocked(stateReady)
 	case fleet.ContainerPaused:
@@ -331,6 +336,24 @@ func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 	e.group.Go(func() { r.drive(e.life) })
 	return r
 }
+
+// provedReady asks a running app that was started a short while ago whether it
+// is ready. One that has run for longer was ready once.
+func (e *Engine) provedReady(r *replica) bool {
+	age, check := time.Since(r.startedAt), r.print.check
+	switch {
+	case age > r.print.spec.Wake.MaxWait.Std(), !r.sandbox.running:
+		return true
+	case check.Type == fleet.CheckNone:
+		return age > check.Settle.Std()
+	}
+	ctx, cancel := e.background(adoptProbe)
+	defer cancel()
+	return e.prober.Await(ctx, r.target(), check) == nil
+}
+
+// adoptProbe is how long a start waits for an app that has just begun.
+const adoptProbe = 500 * time.Millisecond
 
 // settleIn lets the service go on with what was found of it. Of two replicas
 // of one index the one that runs serves, of two that run the one in service.
