@@ -52,12 +52,8 @@ func TestAThousandRequestsShareOneWake(t *testing.T) {
 		if n := w.startsOf("web") - before; n != 1 {
 			t.Errorf("%d starts", n)
 		}
+		time.Sleep(time.Second) // events are stored off the path of requests
 		wakes, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Type: fleet.EventWake})
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		wakes, err = w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Type: fleet.EventWake})
 		if err != nil || len(wakes) != 1 {
 			t.Errorf("%d wakes recorded, %v", len(wakes), err)
 		}
