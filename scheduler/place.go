@@ -14,7 +14,6 @@ import (
 
 // Demand is what a replica asks of a node.
 type Demand struct {
-	Service   string
 	CPUShares int // 1024 = one CPU; 0 = none
 	MemoryMB  int // MiB; 0 = none
 }

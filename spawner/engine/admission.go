@@ -162,7 +162,7 @@ func (e *Engine) place(ctx context.Context, spec fleet.Spec) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	node, err := scheduler.Place(nodes, scheduler.Demand{Service: spec.Name, MemoryMB: spec.Resources.MemoryMB, CPUShares: spec.Resources.CPUShares})
+	node, err := scheduler.Place(nodes, scheduler.Demand{MemoryMB: spec.Resources.MemoryMB, CPUShares: spec.Resources.CPUShares})
 	if err != nil {
 		return "", fleet.Errorf(fleet.Unavailable, "%s cannot be placed: %s", spec.Name, err)
 	}
