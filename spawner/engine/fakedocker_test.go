@@ -38,21 +38,20 @@ const (
 // fakeDocker is an engine of containers in memory: one node that answers as the
 // tables of NODES §1 and §2 say.
 type fakeDocker struct {
-	mu         sync.Mutex
-	boxes      map[string]*box
-	images     map[string]fleet.Image // by reference and by id
-	networks   map[string]fleet.Network
-	watches    map[*fakeWatch]bool
-	apps       map[string]behaviour // by image reference
-	byName     map[string]behaviour // by the app's container name; goes before apps
-	fault      func(verb, name string) error
-	made       int
-	starts     int            // of apps that really began
-	started    map[string]int // the same by container name
-	calls      []string       // each changing call, "start web-0"
-	wrong      []string       // rules that were broken
-	edgeKnows  func(netip.Addr) (service string)
-	freeOnEdge bool // check that an address is off the edge before another service gets it
+	mu        sync.Mutex
+	boxes     map[string]*box
+	images    map[string]fleet.Image // by reference and by id
+	networks  map[string]fleet.Network
+	watches   map[*fakeWatch]bool
+	apps      map[string]behaviour // by image reference
+	byName    map[string]behaviour // by the app's container name; goes before apps
+	fault     func(verb, name string) error
+	made      int
+	starts    int            // of apps that really began
+	started   map[string]int // the same by container name
+	calls     []string       // each changing call, "start web-0"
+	wrong     []string       // rules that were broken
+	edgeKnows func(netip.Addr) (service string)
 }
 
 // box is a container.

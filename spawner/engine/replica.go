@@ -90,7 +90,6 @@ type report struct {
 	kind     reportKind
 	err      error // reportFailed
 	exit     int   // reportDied
-	oom      bool  // reportDied
 	exitText string
 }
 
