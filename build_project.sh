@@ -14,6 +14,8 @@ cd "$root"
 . build/require.sh
 # shellcheck source=build/settings.sh
 . build/settings.sh
+# shellcheck source=build/installation.sh
+. build/installation.sh
 # shellcheck source=build/subnet.sh
 . build/subnet.sh
 # shellcheck source=build/binaries.sh

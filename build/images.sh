@@ -101,17 +101,24 @@ pull() {
   on_engine "$1"
 }
 
-# build_everything is what ./build_project.sh does without an argument.
+# build_everything is what ./build_project.sh does without an argument: all but
+# the start, which docker compose can do in an example's folder then.
 build_everything() {
+  local other
   require_go
   require_cc
   require_docker
   require_local_engine
   load_settings
-  choose_subnet
   build_binaries
   build_images
   get_traefik
+  other=$(other_installation)
+  if [ -n "$other" ]; then
+    note "the images are built; before they can be started: $other"
+    return
+  fi
+  choose_subnet
   write_edge
   keep_settings
 }

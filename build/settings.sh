@@ -22,12 +22,18 @@ setting() {
 # kept NAME: its value of the last run.
 kept() { [ ! -f "$settings_file" ] || sed -n "s/^$1=//p" "$settings_file" | tail -n 1; }
 
-# load_settings: all that needs no look at the machine.
+# load_settings: all that needs no look at the machine, but for what this folder has started.
 load_settings() {
   umask 077
   mkdir -p "$state"
   kept_names=()
   setting SPAWNER_PROJECT spawner
+  fleet_is_new=no   # nothing knows of an installation yet
+  fleet_is_found=no # it stands on the engine, and its settings are lost
+  if [ -z "${SPAWNER_FLEET:-}" ] && [ -z "$(kept SPAWNER_FLEET)" ]; then
+    SPAWNER_FLEET=$(fleet_of_this_folder)
+    if [ -n "$SPAWNER_FLEET" ]; then fleet_is_found=yes; else fleet_is_new=yes; fi
+  fi
   setting SPAWNER_FLEET "$SPAWNER_PROJECT-$(random_hex 4)"
   setting SPAWNER_NETWORK traefiknet
   setting SPAWNER_HTTP_PORT 80

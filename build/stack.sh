@@ -7,12 +7,14 @@ compose() { "${compose_command[@]}" --env-file "$settings_file" -p "$SPAWNER_PRO
 
 up() {
   [ $# -eq 0 ] || die "up takes no argument; its settings are environment variables (./build_project.sh help)"
+  local anew=()
   require_docker
   require_local_engine
   require_compose
   require_go
   require_cc
   load_settings
+  require_own_installation
   choose_subnet
   check_ports
   build_binaries
@@ -21,7 +23,9 @@ up() {
   write_edge
   keep_settings
   step "Starting"
-  quietly compose up -d --remove-orphans || die "docker compose could not start the whole; what it said stands above"
+  # What runs with lost settings has tokens that nobody knows any more.
+  if [ "$fleet_is_found" = yes ]; then anew=(--force-recreate); fi
+  quietly compose up -d --remove-orphans "${anew[@]}" || die "docker compose could not start the whole; what it said stands above"
   wait_ready
   write_env
   deploy_demo
@@ -129,13 +133,20 @@ down() {
     --volumes | -v) volumes=(--volumes) ;;
     *) die "down takes --volumes and nothing else, not $1" ;;
   esac
-  if [ ! -f "$settings_file" ]; then
-    note "nothing is up: there is no $settings_file"
-    return
-  fi
   require_docker
   require_compose
   load_settings
+  if [ "$fleet_is_new" = yes ]; then
+    rmdir "$state" 2>/dev/null || true
+    note "nothing is up: this folder has started nothing"
+    return
+  fi
+  require_own_installation
+  if [ "$fleet_is_found" = yes ]; then # compose wants them all, even to stop
+    choose_subnet
+    write_edge
+    keep_settings
+  fi
   step "Stopping"
   quietly compose stop spawner || die "cannot stop the spawner; what docker compose said stands above"
   remove_fleet

@@ -8,6 +8,9 @@
 choose_subnet() {
   local present
   present=$(network_subnet "$SPAWNER_NETWORK")
+  if [ "$fleet_is_found" = yes ] && [ -n "$present" ]; then
+    SPAWNER_SUBNET=${present%/*}/$((${present#*/} - 1)) # the block that it is the first half of
+  fi
   if [ -z "$SPAWNER_SUBNET" ] || { [ -z "$present" ] && [ -n "$(kept SPAWNER_SUBNET)" ] && [ "$SPAWNER_SUBNET" = "$(kept SPAWNER_SUBNET)" ] && taken "$SPAWNER_SUBNET"; }; then
     SPAWNER_SUBNET=$(free_subnet) || die "found no free subnet: name one by SPAWNER_SUBNET=10.x.0.0/16"
   fi

@@ -45,8 +45,12 @@ func TestUpAndDownOnACleanClone(t *testing.T) {
 			c.build("up")
 			c.mustAnswer("/", "demo.localhost")
 
-			fleetID := c.fleetID()                                                                // down --volumes forgets it
+			fleetID := c.fleetID() // down --volumes forgets it
+			c.mustLeaveAlone()
 			stand.Docker(t, "kill", strings.TrimSpace(c.build("compose", "ps", "-q", "spawner"))) // it cannot clean up
+			if err := os.RemoveAll(filepath.Join(c.dir, ".spawner")); err != nil {                // as git clean does
+				t.Fatal(err)
+			}
 			c.build("down", "--volumes")
 			if left := c.containersOf(fleetID) + c.list("network", "ls", fleetID) + c.list("volume", "ls", fleetID); left != "" {
 				t.Errorf("down --volumes has left:\n%s", left)
@@ -88,10 +92,7 @@ func newClone(t *testing.T, compose string) *clone {
 	t.Helper()
 	c := &clone{t: t, dir: t.TempDir(), port: stand.FreePort(t), api: stand.FreePort(t)}
 	c.project = fmt.Sprintf("e2eup%d", c.port)
-	copyFiles := exec.Command("bash", "-c", `git -C "$0" ls-files -co --exclude-standard -z | tar -C "$0" --null -T - --ignore-failed-read -c | tar -x -C "$1"`, stand.Root(t), c.dir)
-	if output, err := copyFiles.CombinedOutput(); err != nil {
-		t.Fatalf("cannot copy the repository: %v\n%s", err, output)
-	}
+	c.copySources()
 	c.env = append(os.Environ(), "SPAWNER_COMPOSE="+compose, "SPAWNER_PROJECT="+c.project, "SPAWNER_NETWORK="+c.project,
 		fmt.Sprintf("SPAWNER_HTTP_PORT=%d", c.port), fmt.Sprintf("SPAWNER_HTTPS_PORT=%d", stand.FreePort(t)),
 		fmt.Sprintf("SPAWNER_API_PORT=%d", c.api))
@@ -102,6 +103,33 @@ func newClone(t *testing.T, compose string) *clone {
 		c.try("./build_project.sh", "down", "--volumes")
 	})
 	return c
+}
+
+// copySources copies what git knows of, or would.
+func (c *clone) copySources() {
+	c.t.Helper()
+	copyFiles := exec.Command("bash", "-c", `git -C "$0" ls-files -co --exclude-standard -z | tar -C "$0" --null -T - --ignore-failed-read -c | tar -x -C "$1"`, stand.Root(c.t), c.dir)
+	if output, err := copyFiles.CombinedOutput(); err != nil {
+		c.t.Fatalf("cannot copy the repository: %v\n%s", err, output)
+	}
+}
+
+// mustLeaveAlone lets another folder with the same names do its worst.
+func (c *clone) mustLeaveAlone() {
+	c.t.Helper()
+	other := *c
+	other.dir = c.t.TempDir()
+	other.copySources()
+	before := c.containers()
+	for _, verb := range []string{"up", "down"} {
+		output := other.try("./build_project.sh", verb)
+		if !strings.Contains(output, c.dir) && !strings.Contains(output, "nothing is up") {
+			c.t.Errorf("%s of another folder does not say whose the name is:\n%s", verb, output)
+		}
+	}
+	if after := c.containers(); after != before {
+		c.t.Errorf("another folder has changed something:\n%s\nbefore:\n%s", after, before)
+	}
 }
 
 // build runs build_project.sh.
