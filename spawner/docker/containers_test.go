@@ -37,6 +37,7 @@ func never(_ http.ResponseWriter, r *http.Request) {
 func TestAStartThatTimesOutIsJudgedByTheContainer(t *testing.T) {
 	f := newFakeEngine(t)
 	p := f.pool(t)
+	p.bounds.start = 100 * time.Millisecond
 	f.handle("POST /containers/0a/start", never)
 	f.on("GET /containers/0a/json", 200, state(true, time.Now().Add(time.Minute), nil))
 	if err := p.Containers().Start(t.Context(), "local", "0a"); err != nil {
@@ -53,7 +54,6 @@ func TestAStartThatTimesOutIsJudgedByTheContainer(t *testing.T) {
 func TestAStartGoesOnWhenItsCallerLeaves(t *testing.T) {
 	f := newFakeEngine(t)
 	p := f.pool(t)
-	p.bounds.start = time.Minute
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	release := make(chan struct{})
 	f.handle("POST /containers/0a/start", func(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +79,6 @@ func TestAStartGoesOnWhenItsCallerLeaves(t *testing.T) {
 func TestCloseWaitsForTheCallsThatOutliveTheirCallers(t *testing.T) {
 	f := newFakeEngine(t)
 	p := f.pool(t)
-	p.bounds.start = time.Hour
 	begun := make(chan struct{})
 	f.handle("POST /containers/0a/start", func(w http.ResponseWriter, r *http.Request) { close(begun); never(w, r) })
 	answered := make(chan error, 1)

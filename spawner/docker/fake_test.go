@@ -98,7 +98,7 @@ func (f *fakeEngine) pool(t *testing.T) *Pool {
 	t.Helper()
 	p := New("f1", slog.New(slog.NewTextHandler(t.Output(), nil)))
 	p.loginFile = ""
-	p.bounds = bounds{start: 200 * time.Millisecond, fallback: 50 * time.Millisecond, pull: 100 * time.Millisecond, check: 100 * time.Millisecond}
+	p.bounds = bounds{start: time.Minute, fallback: time.Minute, pull: time.Minute, check: time.Minute}
 	if err := p.Add(fleet.Node{Name: "local", Endpoint: "tcp://" + f.Listener.Addr().String()}); err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,11 @@ func TestAPolicySaysWhenARegistryIsAsked(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			f := imageEngine(t, row.local, row.pull)
-			got, err := f.pool(t).Images().Ensure(t.Context(), "local", row.ref, row.policy)
+			p := f.pool(t)
+			if strings.Contains(row.name, "silent") {
+				p.bounds.fallback, p.bounds.pull = 100*time.Millisecond, 100*time.Millisecond
+			}
+			got, err := p.Images().Ensure(t.Context(), "local", row.ref, row.policy)
 			if row.kind == "" && (err != nil || got.ID != "sha256:1" || got.Ref != row.ref || got.Digest != "app@sha256:"+strings.Repeat("2", 64)) {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -101,6 +105,7 @@ func TestAPolicySaysWhenARegistryIsAsked(t *testing.T) {
 func TestASilentRegistryIsNotWaitedForByEveryDeploy(t *testing.T) {
 	f := imageEngine(t, true, never)
 	p := f.pool(t)
+	p.bounds.fallback, p.bounds.pull = 50*time.Millisecond, 100*time.Millisecond
 	for range 3 {
 		if _, err := p.Images().Ensure(t.Context(), "local", "app:latest", fleet.PullMissing); err != nil {
 			t.Fatal(err)
@@ -136,6 +141,7 @@ func TestACheckAsksTheRegistryAndPullsNothing(t *testing.T) {
 	f.on(call, 403, "error parsing HTTP 403 response body: denied: requested access to the resource is denied")
 	wantError(t, check(fleet.PullMissing), fleet.NotFound, "image", "docker login")
 	f.handle(call, never)
+	p.bounds.check = 100 * time.Millisecond
 	wantError(t, check(fleet.PullMissing), fleet.Unavailable, "image", "cannot be reached")
 	wantError(t, check(fleet.PullNever), fleet.NotFound, "image", "pull is never")
 	if f.count(pullCall) != 0 {

@@ -100,7 +100,9 @@ func (p *Pool) Remove(name string) {
 // Close ends the calls that outlive their callers, waits for them, and closes
 // the connections. Watches end with their own contexts.
 func (p *Pool) Close() error {
-	p.cancel()
+	p.mu.Lock()
+	p.cancel() // no call begins after this
+	p.mu.Unlock()
 	p.calls.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,21 +160,29 @@ func (p *Pool) askWithin(ctx context.Context, bound time.Duration, nodeName, ver
 // its context's error. The call's own context ends after the bound, or when
 // the pool is closed.
 func (p *Pool) detach(ctx context.Context, bound time.Duration, call func(context.Context) error) error {
-	if err := p.ctx.Err(); err != nil {
-		return fleet.Errorf(fleet.Unavailable, "the spawner is ending")
-	}
-	own, cancel := context.WithTimeout(p.ctx, bound)
 	ended := make(chan error, 1)
-	p.calls.Add(1)
-	go func() {
-		defer p.calls.Done()
+	if !p.begin(func() {
+		own, cancel := context.WithTimeout(p.ctx, bound)
 		defer cancel()
 		ended <- call(own)
-	}()
+	}) {
+		return fleet.Errorf(fleet.Unavailable, "the spawner is ending")
+	}
 	select {
 	case err := <-ended:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// begin runs a call that Close waits for; false once the pool is being closed.
+func (p *Pool) begin(call func()) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.ctx.Err() != nil {
+		return false
+	}
+	p.calls.Go(call)
+	return true
 }
