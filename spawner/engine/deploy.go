@@ -132,7 +132,7 @@ func (e *Engine) unchanged(ctx context.Context, spec fleet.Spec, image fleet.Ima
 	current, same := 0, false
 	err := a.call(ctx, func() {
 		current = a.desired.Revision
-		same = a.print != nil && a.job == nil && a.power != powerFailed && a.desired.Replicas == spec.Replicas &&
+		same = a.print != nil && a.job == nil && !a.removing && a.power != powerFailed && a.desired.Replicas == spec.Replicas &&
 			a.print.hash == specHash(&spec, image.ID)
 	})
 	if err != nil || !same {

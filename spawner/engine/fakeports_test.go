@@ -237,7 +237,7 @@ func (v jobsView) List(ctx context.Context, service string, unfinished bool, lim
 
 func (v eventsView) store() sqlite.Events { return v.world.store.Events() }
 func (v eventsView) Append(ctx context.Context, e []fleet.Event) ([]fleet.Event, error) {
-	return change1(v.process, func() ([]fleet.Event, error) { return v.store().Append(ctx, e) })
+	return ask(v.process, func() ([]fleet.Event, error) { return v.store().Append(ctx, e) }) // no step of anything
 }
 func (v eventsView) List(ctx context.Context, f fleet.EventFilter) ([]fleet.Event, error) {
 	return ask(v.process, func() ([]fleet.Event, error) { return v.store().List(ctx, f) })

@@ -34,7 +34,6 @@ type queue struct {
 	waiting  map[string][]*jobRun // by lane, in order
 	running  map[string]*jobRun   // by lane; it may still wait for a worker
 	byID     map[string]*jobRun   // waiting and running
-	working  int                  // that have a worker
 	reserved int                  // places of jobs that are being accepted
 	closed   bool
 }
@@ -54,6 +53,7 @@ type jobRun struct {
 	done   chan struct{} // closed when the job has reached its end state, or the process ends
 
 	id, service, lane string // the job's
+	atWork            bool   // it waits for nothing any more; of the queue
 
 	mu  sync.Mutex
 	job fleet.Job
@@ -81,8 +81,13 @@ func (q *queue) reserve() error {
 	if q.closed {
 		return errShutdown
 	}
-	waiting := len(q.byID) - q.working + q.reserved
-	if waiting >= q.size+cap(q.slots)-q.working {
+	waiting := q.reserved
+	for _, run := range q.byID {
+		if !run.atWork {
+			waiting++
+		}
+	}
+	if free := cap(q.slots) - len(q.slots); waiting >= q.size+free {
 		full := fleet.Errorf(fleet.Busy, "%d jobs wait already; that is as many as --queue-size allows", waiting)
 		full.RetryAfter = queueRetryAfter
 		return full
@@ -183,14 +188,18 @@ func (q *queue) nextLocked(lane string) {
 }
 
 func (q *queue) work(run *jobRun) {
-	select {
-	case q.slots <- struct{}{}:
-		q.count(1)
+	if run.lane != run.service {
+		q.begins(run) // a wake or a sleep: it never waits for others' rollouts
 		run.execute()
-		q.count(-1)
-		<-q.slots
-	case <-run.ctx.Done():
-		run.execute() // it ends at once, honestly
+	} else {
+		select {
+		case q.slots <- struct{}{}:
+			q.begins(run)
+			run.execute()
+			<-q.slots
+		case <-run.ctx.Done():
+			run.execute() // it ends at once, honestly
+		}
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -202,10 +211,10 @@ func (q *queue) work(run *jobRun) {
 	q.nextLocked(run.lane)
 }
 
-func (q *queue) count(change int) {
+func (q *queue) begins(run *jobRun) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.working += change
+	run.atWork = true
 }
 
 func (q *queue) find(id string) (*jobRun, bool) {
@@ -219,7 +228,7 @@ func (q *queue) find(id string) (*jobRun, bool) {
 func (q *queue) of(service string) *jobRun {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if run := q.running[service]; run != nil {
+	if run := q.running[service]; run != nil && !run.hasEnded() {
 		return run
 	}
 	if waiting := q.waiting[service]; len(waiting) > 0 {

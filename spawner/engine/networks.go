@@ -126,7 +126,12 @@ func (n *networks) attend(ctx context.Context, node string, network fleet.Networ
 		if _, there := a.Addresses[network.Name]; there {
 			continue
 		}
-		if err := n.engine.nets.Connect(ctx, node, network.Name, a.ID); err != nil {
+		err := n.engine.nets.Connect(ctx, node, network.Name, a.ID)
+		switch {
+		case err == nil, fleet.KindOf(err) == fleet.NotFound: // it has gone meanwhile; a network that has gone shows when the sandbox is made
+		case a.Labels[fleet.LabelFleet] == "": // whose it is cannot be known, so it must not keep a service down
+			n.engine.log.Warn("Cannot connect an edge that carries no fleet", "node", node, "container", a.Name, "network", network.Name, "error", err)
+		default:
 			return fmt.Errorf("cannot connect %s to network %s: %w", a.Name, network.Name, err)
 		}
 	}

@@ -377,7 +377,7 @@ func (a *actor) settleIn(found []*replica) {
 		a.failure = fleet.Errorf(fleet.Unavailable, "%s has never been deployed successfully", a.name)
 	case running:
 		a.power, a.awakeAt = powerAwake, time.Now()
-		a.desired.Power = fleet.PowerAwake
+		a.saveSoon()
 		a.bringUpRest()
 		a.scheduleIdle()
 	case a.desired.Power == fleet.PowerAwake && len(a.replicas) > 0:

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -241,12 +242,19 @@ func (e *Engine) WaitJob(ctx context.Context, id string) (fleet.Job, error) {
 	if !ok {
 		return e.jobs.Get(ctx, id)
 	}
+	var err error
 	select {
 	case <-run.done:
-		return run.copy(), nil
+	case <-e.life.Done():
+		err = errShutdown
 	case <-ctx.Done():
-		return run.copy(), context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	job := run.copy()
+	if job.State.Ended() {
+		return job, nil
+	}
+	return job, cmp.Or(err, error(errShutdown)) // it goes on in the next process
 }
 
 // Job returns a job as it is now.

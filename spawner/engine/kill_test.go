@@ -1,0 +1,156 @@
+package engine
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// cutOff is something that is asked of the engine and cut off in the middle.
+type cutOff struct {
+	prepare func(w *world)
+	ask     func(w *world) (fleet.Accepted, error)
+	asleep  bool // the service sleeps before and after
+	step    int  // from one call at which the process is killed to the next
+}
+
+var everyStep = flag.Bool("every", false, "kill at every step of a job, which takes minutes")
+
+// TestAProcessThatIsKilledAtAnyStepIsTakenUpByTheNext kills the process at the
+// changes that a job makes of anything, and lets the next one go on.
+func TestAProcessThatIsKilledAtAnyStepIsTakenUpByTheNext(t *testing.T) {
+	deploy := func(change func(w *world, spec *fleet.Spec)) func(w *world) (fleet.Accepted, error) {
+		return func(w *world) (fleet.Accepted, error) {
+			spec := w.spec("web", "app:2", 2)
+			if change != nil {
+				change(w, &spec)
+			}
+			return w.engine().Deploy(w.ctx, spec, "tester", false)
+		}
+	}
+	deployed := func(change func(spec *fleet.Spec)) func(w *world) {
+		return func(w *world) {
+			spec := w.spec("web", "app:1", 2)
+			if change != nil {
+				change(&spec)
+			}
+			w.deployed(spec)
+		}
+	}
+	stopFirst := func(spec *fleet.Spec) { spec.Update.Order = fleet.StopFirst }
+	hostPort := func(spec *fleet.Spec) { spec.Ports = []fleet.Port{{ContainerPort: 8080, HostPort: 80}} }
+	direct := func(spec *fleet.Spec) { spec.Direct, spec.Replicas = true, 1 }
+	for name, c := range map[string]cutOff{
+		"a first deploy":    {func(*world) {}, deploy(nil), false, 5},
+		"a rolling update":  {deployed(nil), deploy(nil), false, 5},
+		"stop-first":        {deployed(stopFirst), deploy(func(_ *world, s *fleet.Spec) { stopFirst(s) }), false, 7},
+		"in place":          {deployed(hostPort), deploy(func(_ *world, s *fleet.Spec) { hostPort(s) }), false, 7},
+		"a direct instance": {deployed(direct), deploy(func(_ *world, s *fleet.Spec) { direct(s) }), false, 6},
+		"a failing update": {deployed(nil), deploy(func(w *world, _ *fleet.Spec) {
+			w.behaveAs("web-1.r2", behaviour{exits: true, exitCode: 1})
+			w.behaveAs("web-1.r2.2", behaviour{exits: true, exitCode: 1})
+		}), false, 7},
+		"an update of a sleeper": {func(w *world) { w.asleep(w.spec("web", "app:1", 2)) }, deploy(nil), true, 7},
+		"scaling up":             {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 3, "tester") }, false, 6},
+		"scaling down":           {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 6},
+		"a restart":              {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") }, false, 6},
+		"a remove":               {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Remove(w.ctx, "web", "tester") }, false, 6},
+		"a sleep":                {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Sleep(w.ctx, "web", "tester") }, false, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stride := c.step
+			if *everyStep {
+				stride = 1
+			}
+			for at := 1; ; at += stride {
+				cut := false
+				t.Run(fmt.Sprint(at), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { cut = c.cutOffAt(newWorld(t), at) })
+				})
+				if !cut || t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// cutOffAt says whether the process was killed before the job had ended.
+func (c cutOff) cutOffAt(w *world, at int) (cut bool) {
+	w.start()
+	defer w.end()
+	c.prepare(w)
+	p := w.process
+	p.mu.Lock()
+	p.limit = p.calls + at
+	p.mu.Unlock()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if accepted, err := c.ask(w); err == nil {
+			p.engine.WaitJob(w.ctx, accepted.JobID)
+		}
+	}()
+	select {
+	case <-p.died:
+	case <-ended:
+	case <-time.After(patience):
+		w.t.Fatal("the job neither ends nor is it cut off")
+	}
+	cut = p.alive(false) != nil
+	w.kill()
+	<-ended
+	w.checkSettled(c.asleep)
+	w.restart()
+	w.checkSettled(c.asleep)
+	return cut
+}
+
+// checkSettled fails unless every job ends and each service has exactly the
+// replicas that are wanted, of one revision, within 30 s.
+func (w *world) checkSettled(asleep bool) {
+	w.t.Helper()
+	w.until("every job has ended", func() bool {
+		unfinished, err := w.store.Jobs().List(w.ctx, "", true, 0)
+		return err == nil && len(unfinished) == 0
+	})
+	time.Sleep(30 * time.Second)
+	stored, err := w.store.Services().Load(w.ctx)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(stored) == 0 {
+		if left := w.containers(); len(left) != 0 {
+			w.t.Errorf("no service is stored, and left are %v", left)
+		}
+		return
+	}
+	for _, desired := range stored {
+		sleeps := asleep && len(w.revisions(desired.Name)) == 0 // what ran on trial is not stopped without evidence
+		if sleeps || !asleep && desired.Power == fleet.PowerAsleep {
+			w.checkAsleep(desired)
+			continue
+		}
+		if desired.Revision == 0 {
+			w.t.Errorf("nothing is in service: %s", w.status(desired.Name))
+			continue
+		}
+		if why := w.unsettled(desired.Name, desired.Revision, desired.Replicas); why != "" {
+			w.t.Errorf("%+v: %s\n%s", desired, why, w.picture())
+		}
+	}
+}
+
+func (w *world) checkAsleep(desired fleet.Desired) {
+	w.t.Helper()
+	if running := w.revisions(desired.Name); len(running) != 0 {
+		w.t.Errorf("asleep, and %v run\n%s", running, w.picture())
+	}
+	if left := w.containers(); len(left) != 2*desired.Replicas {
+		w.t.Errorf("%d replicas are wanted, there are %v\n%s", desired.Replicas, left, w.picture())
+	}
+}
