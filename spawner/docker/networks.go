@@ -135,8 +135,8 @@ func (w *Networks) Remove(ctx context.Context, nodeName, name string) error {
 func (w *Networks) Connect(ctx context.Context, nodeName, name, id string) error {
 	return w.pool.ask(ctx, nodeName, "connect container "+short(id)+" to network "+name, func(ctx context.Context, n *node) error {
 		err := n.client.NetworkConnect(ctx, name, id, &network.EndpointSettings{GwPriority: attendantPriority})
-		if err != nil && strings.Contains(err.Error(), "already exists in network") {
-			return nil
+		if err != nil && (strings.Contains(err.Error(), "already exists in network") || strings.Contains(err.Error(), "sharing network namespace with another container or host")) {
+			return nil // it is on it, or on the host's own, from which every bridge is reached
 		}
 		return err
 	})

@@ -114,6 +114,17 @@ func TestNetworksComeWithTheirServicesAndGo(t *testing.T) {
 	traffic.Stop().MustBeClean(t)
 }
 
+func TestAnEdgeOnTheHostsOwnNetworkIsInNobodysWay(t *testing.T) {
+	t.Parallel()
+	s := stand.Start(t)
+	edge := s.Name("hosted")
+	stand.Docker(t, "run", "-d", "--name", edge, "--network", "host", "--label", "spawner.role=edge", "--label", "spawner.fleet="+s.FleetID,
+		"--entrypoint", "/sandbox", stand.SandboxImage)
+	t.Cleanup(func() { stand.Docker(t, "rm", "-f", edge) })
+	s.Deploy(s.MockApp("web", "web.test"))
+	s.Get("web.test", "/").MustBe(200)
+}
+
 func TestANetworkThatIsTakenAwayIsMadeAgainByTheWake(t *testing.T) {
 	t.Parallel()
 	s := stand.Start(t)
