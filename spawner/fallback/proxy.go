@@ -55,7 +55,8 @@ func (r *Router) proxy(w http.ResponseWriter, req *http.Request, v visit, endpoi
 		}()
 		transport, scheme, done := r.transports.pick(protocol(v.spec))
 		defer done()
-		proxy := &httputil.ReverseProxy{
+		var proxy *httputil.ReverseProxy
+		proxy = &httputil.ReverseProxy{
 			Rewrite: func(p *httputil.ProxyRequest) {
 				p.Out.URL.Scheme, p.Out.URL.Host = scheme, endpoint.Addr.String()
 				rewrite(p, v.trusted)
@@ -67,6 +68,11 @@ func (r *Router) proxy(w http.ResponseWriter, req *http.Request, v visit, endpoi
 			ModifyResponse: func(res *http.Response) error {
 				answered = true
 				keepContentTypeAbsent(w, res)
+				if res.ContentLength == 0 {
+					// A gRPC error is headers alone. Flushed before its end is known, they
+					// would be followed by a body, and no client would find the status.
+					proxy.FlushInterval = 0
+				}
 				return nil
 			},
 			ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
