@@ -31,10 +31,10 @@ type verdict struct {
 // judge says from the cheap evidence whether a service is idle. Doubt is use.
 func (e evidence) judge(now time.Time) verdict {
 	switch {
-	case e.after <= 0:
-		return verdict{reason: "it has no sleep.after: it sleeps only when told to", again: time.Minute}
 	case e.held > 0:
 		return verdict{reason: fmt.Sprintf("%d requests are held or proxied by the fallback router", e.held), again: time.Second}
+	case e.after <= 0:
+		return verdict{reason: "it has no sleep.after: it sleeps only when told to", again: time.Minute}
 	case !e.known:
 		return verdict{reason: "an edge's counters cannot be read, so nobody can say that it is idle", again: 5 * time.Second}
 	}

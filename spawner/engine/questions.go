@@ -188,9 +188,6 @@ func (a *actor) why() fleet.Why {
 	}
 	switch a.power {
 	case powerAwake:
-		if held, _ := a.use.look(); held > 0 {
-			add("%d requests are held or proxied by the fallback router", held)
-		}
 		if a.print == nil {
 			break // its first deploy runs
 		}
