@@ -153,7 +153,7 @@ func worthAnotherStart(err error, attempt int) bool {
 	}
 	switch e.Kind {
 	case fleet.NotFound, fleet.Conflict:
-		return e.Field == "" || e.Field == fieldSandbox || e.Field == fieldNetworks
+		return e.Field == "" || e.Field == fieldSandbox || e.Field == fieldNetworks || e.Field == fieldAddress
 	case fleet.BadGateway:
 		return attempt == 0
 	}
@@ -164,19 +164,20 @@ func worthAnotherStart(err error, attempt int) bool {
 const (
 	fieldSandbox  = "sandbox"  // the sandbox that an app is to join is gone or down
 	fieldNetworks = "networks" // a network of the sandbox is gone; one of the same name is not the same to it
+	fieldAddress  = "address"  // somebody else has the sandbox's fixed address
 )
 
 // repair finds out what has become of the containers after a failed start, and
 // takes away those that can never start again.
 func (r *replica) repair(ctx context.Context, cause error) error {
 	var e *fleet.Error
-	if errors.As(cause, &e) && e.Field == fieldNetworks {
+	if errors.As(cause, &e) && (e.Field == fieldNetworks || e.Field == fieldAddress) {
 		for _, id := range []string{r.look().app.id, r.look().sandbox.id} {
 			if id == "" {
 				continue
 			}
 			if err := r.engine.containers.Remove(ctx, r.node, id); err != nil {
-				return fmt.Errorf("cannot remove %s, whose network is gone: %w", r.name(), err)
+				return fmt.Errorf("cannot remove %s, which has lost its place on its network: %w", r.name(), err)
 			}
 		}
 	}

@@ -31,6 +31,7 @@ type world struct {
 	docker  *fakeDocker
 	edge    *fakeEdge
 	store   *sqlite.Store
+	path    string // of the store
 	process *process
 	config  Config
 	log     *slog.Logger
@@ -77,7 +78,7 @@ func (w *world) openStore(path string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.store = store
+	w.store, w.path = store, path
 }
 
 func (w *world) end() {
