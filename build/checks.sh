@@ -31,7 +31,7 @@ run_checks() {
 check_sources() {
   step "Format"
   local badly
-  badly=$(gofmt -l architecture_test.go bench build fleet mock-app probes proxyhook sandbox scheduler spawner test 2>/dev/null)
+  badly=$(gofmt -l ./*.go bench build fleet mock-app probes proxyhook sandbox scheduler spawner test 2>/dev/null)
   [ -z "$badly" ] || die "not formatted by gofmt: $(tr '\n' ' ' <<<"$badly")"
   step "Vet and lint"
   build_tool lint
