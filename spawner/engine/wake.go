@@ -53,7 +53,11 @@ func (e *Engine) wake(ctx context.Context, name, cause string, chain []string) (
 		e.spawn(func() { // it goes on when this caller leaves
 			ctx, cancel := e.background(maxWait)
 			defer cancel()
-			if err := e.wakeNeeds(ctx, name, needs, chain); err != nil {
+			err := e.wakeNeeds(ctx, name, needs, chain)
+			if ctx.Err() != nil {
+				return // so has the caller's time, who says what was waited for
+			}
+			if err != nil {
 				waiter <- answer{err: err}
 				return
 			}
