@@ -186,7 +186,7 @@ func (o *rollout) certify() {
 func (a *actor) stand() []standing {
 	list := make([]standing, 0, len(a.replicas))
 	for _, r := range a.replicas {
-		list = append(list, standing{index: r.index, hash: r.print.hash, sandbox: sandboxShape(r.print.spec), publish: r.publish})
+		list = append(list, standing{index: r.index, hash: r.print.hash, sandbox: sandboxShape(r.print.spec), publish: r.publishes()})
 	}
 	return list
 }

@@ -61,7 +61,7 @@ func (r *replica) makeSandbox(ctx context.Context, name string, networks []fleet
 	if err != nil {
 		return "", err
 	}
-	config := r.engine.sandboxConfig(r, name, r.attachments(networks, addresses), r.publish)
+	config := r.engine.sandboxConfig(r, name, r.attachments(networks, addresses), r.publishes())
 	r.fixedAddress = len(addresses) == len(networks)
 	id, err := r.engine.containers.Create(ctx, r.node, config)
 	if err != nil {

@@ -103,7 +103,7 @@ func (r *replica) up(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil || errors.Is(err, errNotWanted) {
 			return err // not wanted: the order that came instead ends what was begun
 		}
-		again := attempt+1 < startAttempts && worthAnotherStart(err, attempt)
+		again := attempt+1 < startAttempts && (worthAnotherStart(err, attempt) || r.goOnUnpublished(err))
 		if again {
 			if repairErr := r.repair(ctx, err); repairErr != nil {
 				return repairErr
@@ -171,14 +171,9 @@ const (
 // takes away those that can never start again.
 func (r *replica) repair(ctx context.Context, cause error) error {
 	var e *fleet.Error
-	if errors.As(cause, &e) && (e.Field == fieldNetworks || e.Field == fieldAddress) {
-		for _, id := range []string{r.look().app.id, r.look().sandbox.id} {
-			if id == "" {
-				continue
-			}
-			if err := r.engine.containers.Remove(ctx, r.node, id); err != nil {
-				return fmt.Errorf("cannot remove %s, which has lost its place on its network: %w", r.name(), err)
-			}
+	if errors.As(cause, &e) && (e.Field == fieldNetworks || e.Field == fieldAddress || e.Field == fieldHostPort) {
+		if err := r.removeContainers(ctx); err != nil {
+			return err
 		}
 	}
 	return r.observe(ctx)
@@ -363,6 +358,7 @@ func (r *replica) becameReady(begun <-chan error) {
 	r.mu.Lock()
 	r.setStateLocked(stateReady)
 	r.readyAt = time.Now()
+	r.upSince = r.readyAt
 	r.beginning = settled
 	r.mu.Unlock()
 	r.engine.group.Go(func() {
@@ -485,7 +481,7 @@ func (r *replica) deep(ctx context.Context) error {
 		return fmt.Errorf("cannot stop the sandbox of %s: %w", r.name(), err)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.sandbox.running = false
-	return nil
+	r.mu.Unlock()
+	return r.publishAgain(ctx)
 }

@@ -169,7 +169,7 @@ func (a *actor) detail() fleet.ServiceDetail {
 		if v.address.IsValid() {
 			replica.Address = v.address.String()
 		}
-		if r.publish {
+		if r.publishes() {
 			replica.Published = publishedPorts(r.print.spec)
 		}
 		if v.lastError != nil && d.Reason == "" && v.state != stateReady {

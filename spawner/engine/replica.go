@@ -46,7 +46,7 @@ type replica struct {
 	engine  *Engine
 	log     *slog.Logger
 	report  func(*replica, report) // posts to the actor; never blocks
-	publish bool                   // its sandbox holds the service's host ports
+	publish bool                   // its sandbox is to hold the service's host ports
 	// fixedAddress says that every address of the sandbox is its own for good. The driver alone uses it.
 	fixedAddress bool
 	watched      bool          // the prober looks at it; of the actor alone
@@ -57,20 +57,22 @@ type replica struct {
 	want       want
 	generation int  // grows with every order, so that the same order given again is carried out again
 	anew       bool // the app is to be stopped before it is brought up: it runs and cannot serve
-	final      bool // it is to go, and that has not failed: no other order is taken any more
-	state      replicaState
-	sandbox    container
-	app        container
-	address    netip.Addr // of the sandbox, on the network that edges use
-	startedAt  time.Time  // of the app's present life, by the engine's clock; zero while a start is under way
-	lifeBefore time.Time  // startedAt of the life before
-	readyAt    time.Time  // by our clock
-	lastError  error
-	lastExit   string
-	restarts   int                     // since it was up for long
-	beginning  <-chan struct{}         // closes when the start that made it ready has been answered
-	abort      context.CancelCauseFunc // of the wait for readiness under way; nil = none
-	waiting    []waitingOrder
+	// unpublished: its sandbox was made without the host ports, which something else held.
+	unpublished bool
+	final       bool // it is to go, and that has not failed: no other order is taken any more
+	state       replicaState
+	sandbox     container
+	app         container
+	address     netip.Addr // of the sandbox, on the network that edges use
+	startedAt   time.Time  // of the app's present life, by the engine's clock; zero while a start is under way
+	lifeBefore  time.Time  // startedAt of the life before
+	readyAt     time.Time  // by our clock
+	lastError   error
+	lastExit    string
+	restarts    int                     // since it was up for long
+	beginning   <-chan struct{}         // closes when the start that made it ready has been answered
+	abort       context.CancelCauseFunc // of the wait for readiness under way; nil = none
+	waiting     []waitingOrder
 }
 
 // waitingOrder is somebody who waits for an order to be carried out.
