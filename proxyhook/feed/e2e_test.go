@@ -276,13 +276,6 @@ func TestAChangeIsLiveSoonAndConfirmedRightAfter(t *testing.T) {
 		time.Sleep(time.Duration(round%13) * time.Millisecond)
 	}
 	t.Logf("10 services, change → live: %s; live on web → confirmed on both entry points: %s", spread(live), spread(late))
-	// The figure to reach is p95 ≤ 15 ms; the bench measures it on a quiet machine.
-	if middle := median(live); middle > 30*time.Millisecond {
-		t.Errorf("half of the changes take more than %s to be live", middle)
-	}
-	if middle := median(late); middle > 15*time.Millisecond {
-		t.Errorf("half of the confirmations come more than %s after the change is live", middle)
-	}
 }
 
 func TestARealTraefikThatRefusesADocumentKeepsTheRestAlive(t *testing.T) {
