@@ -145,6 +145,7 @@ func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 			break
 		}
 		r.want, r.readyAt = wantUp, time.Now()
+		r.upSince = r.readyAt
 		r.setStateLocked(stateReady)
 	case fleet.ContainerPaused:
 		r.want = wantPaused

@@ -111,9 +111,10 @@ func (a *actor) noneUp() bool {
 // after too many times without a healthy while it is given up.
 func (a *actor) restartLater(r *replica, cause error) {
 	r.mu.Lock()
-	if !r.readyAt.IsZero() && time.Since(r.readyAt) > backoffReset {
+	if !r.upSince.IsZero() && time.Since(r.upSince) > backoffReset {
 		r.restarts = 0
 	}
+	r.upSince = time.Time{} // counted once: starts that fail from now on are not of a life that was long
 	count := r.restarts
 	r.restarts++
 	r.lastError = cause

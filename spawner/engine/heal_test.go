@@ -52,6 +52,26 @@ func TestAnAppThatKeepsCrashingIsRestartedWithBackoffAndGivenUp(t *testing.T) {
 	})
 }
 
+func TestAnAppThatCannotBeStartedAfterALongLifeIsTriedWithBackoff(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 1))
+		time.Sleep(time.Hour)
+		calls := 0
+		w.flaw(func(verb, _ string) error {
+			if verb == "start" {
+				calls++
+				return fleet.Errorf(fleet.Unavailable, "the engine does not answer")
+			}
+			return nil
+		})
+		w.crash("web-0", 1)
+		w.untilStatus("web", fleet.StatusFailed)
+		if calls != backoffGiveUp {
+			t.Errorf("%d starts were tried", calls)
+		}
+	})
+}
+
 func TestAFailedServiceStaysFailedOverARestartOfTheSpawner(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 1))

@@ -66,7 +66,8 @@ type replica struct {
 	address     netip.Addr // of the sandbox, on the network that edges use
 	startedAt   time.Time  // of the app's present life, by the engine's clock; zero while a start is under way
 	lifeBefore  time.Time  // startedAt of the life before
-	readyAt     time.Time  // by our clock
+	readyAt     time.Time  // by our clock; of the last life that became ready
+	upSince     time.Time  // the same, until the end of that life has been counted
 	lastError   error
 	lastExit    string
 	restarts    int                     // since it was up for long
