@@ -30,6 +30,8 @@ cd "$root"
 . build/stack.sh
 # shellcheck source=build/checks.sh
 . build/checks.sh
+# shellcheck source=build/lab.sh
+. build/lab.sh
 
 usage() {
   cat <<'TEXT'
@@ -41,6 +43,8 @@ usage: ./build_project.sh [COMMAND]
   test [unit|e2e [GO TEST FLAGS]]
                     format, vet, lint, unit tests, end-to-end tests; or one of the two
   bench [ARGS]      run the benchmarks
+  lab COMMAND       real Docker engines on this machine, to try a cluster with and to
+                    break: up N, ls, cut, freeze, kill, heal, down (lab help tells all)
   compose ARGS      docker compose with the settings of this installation
   binaries          build bin/ only
   tool NAME         build a tool into the cache: traefik, pebble, pebble-challtestsrv, lint, unused
@@ -68,6 +72,7 @@ case $command in
   down) down "$@" ;;
   test) run_checks "$@" ;;
   bench) run_bench "$@" ;;
+  lab) run_lab "$@" ;;
   compose) require_docker; require_compose; load_settings; compose "$@" ;;
   tool) require_go; build_tool "${1:?which tool? traefik, pebble, pebble-challtestsrv, lint or unused}" ;;
   help | -h | --help) usage ;;

@@ -104,7 +104,7 @@ func TestTheDocsNameOnlyFlagsThatThereAre(t *testing.T) {
 	flag := "(?:^|[ `\\[(])(--[a-z][a-z-]+)"
 	known := submatches(read(t, "docs/cli.md"), flag)
 	known = append(known, "--volumes")                                               // of down
-	known = append(known, "--fail-with-body", "--max-time", "--rm")                  // of curl and docker
+	known = append(known, "--fail-with-body", "--max-time", "--rm", "--sysctl")      // of curl and docker
 	known = append(known, submatches(read(t, "build_project.sh"), "(--[a-z-]+)")...) // of its commands
 	for _, page := range pages(t) {
 		for _, named := range submatches(read(t, page), flag) {

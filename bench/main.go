@@ -26,14 +26,19 @@ type benchmark struct {
 
 // benchmarks are in the order in which they are run: the quiet ones first.
 var benchmarks = []benchmark{
+	{"placement", "decisions of the scheduler, and how well it packs", placement},
 	{"wake", "wakes from stop and pause over their floors", wakes},
 	{"healthcheck", "a wake with a HEALTHCHECK of 30 s interval", wakeWithHealthcheck},
 	{"crowd", "1,000 requests at once at a sleeper", crowd},
 	{"warm", "req/s through the edge against a plain route", warm},
 	{"crash", "an app killed -9, until it serves again", crash},
+	{"hang", "an app that hangs, until the edge sends it nothing", hang},
 	{"fleet", "100 replicas on one node", manyReplicas},
+	{"cluster", "100 replicas on 10 real engines, one of which loses its power (root)", cluster},
+	{"jobs", "jobs per second through the queue", jobsPerSecond},
 	{"routes", "from a change to its confirmation by the edge", routes},
 	{"traffic", "200 req/s through sleeps, deploys and kills", trafficRun},
+	{"events", "10,000 events, listed and streamed", recordedEvents},
 	{"upload", "memory of the edge under a 1 GB upload", upload},
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"edgespawner/fleet"
@@ -77,16 +78,20 @@ func (b *bench) memoryOf(pid int) float64 {
 	return float64(resident*os.Getpagesize()) / (1 << 20)
 }
 
-// privateMemoryOf returns what of a process's resident memory is no file's, in MB.
-func (b *bench) privateMemoryOf(pid int) float64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
-	var total, resident, shared int
-	if err == nil {
-		_, err = fmt.Sscan(string(data), &total, &resident, &shared)
-	}
+// memoryByKind returns what of a process's resident memory is its own and what
+// are pages of files, such as its program, in MB.
+func (b *bench) memoryByKind(pid int) (private, file float64) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		b.Logf("cannot read the memory of process %d: %v", pid, err)
-		return 0
+		b.Fatalf("cannot read the memory of process %d: %v", pid, err)
 	}
-	return float64((resident-shared)*os.Getpagesize()) / (1 << 20)
+	for line := range strings.Lines(string(data)) {
+		var kilobytes float64
+		if _, err := fmt.Sscanf(line, "RssAnon: %f kB", &kilobytes); err == nil {
+			private = kilobytes / 1024
+		} else if _, err := fmt.Sscanf(line, "RssFile: %f kB", &kilobytes); err == nil {
+			file = kilobytes / 1024
+		}
+	}
+	return private, file
 }

@@ -33,11 +33,17 @@ build_tool() {
   esac
 }
 
-# tool FILE MODULE-FOLDER PACKAGE WHAT
+# tool FILE MODULE-FOLDER PACKAGE WHAT. Of two runs that lack the same tool, the
+# second waits for what the first builds.
 tool() {
   [ ! -x "$cache/$1" ] || return 0
-  step "Building $4"
   mkdir -p "$cache"
-  (cd "$2" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/$1.new" "$3")
-  mv "$cache/$1.new" "$cache/$1"
+  (
+    if command -v flock >/dev/null; then flock 9; fi
+    [ ! -x "$cache/$1" ] || exit 0
+    step "Building $4"
+    cd "$2" &&
+      CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$cache/$1.new" "$3" &&
+      mv "$cache/$1.new" "$cache/$1"
+  ) 9>"$cache/$1.lock"
 }

@@ -10,6 +10,7 @@ run_checks() {
     all)
       check_sources
       check_scripts
+      check_rules
       require_docker
       unit_tests
       end_to_end_tests "$@"
@@ -17,6 +18,7 @@ run_checks() {
     unit)
       check_sources
       check_scripts
+      check_rules
       unit_tests "$@"
       ;;
     e2e)
@@ -51,9 +53,22 @@ check_scripts() {
   shellcheck -x .ci/run examples/*.sh examples/*/*.sh
 }
 
+# check_rules: by Prometheus' own tool, of Debian's package prometheus.
+check_rules() {
+  if have promtool; then
+    step "Alert rules"
+    promtool check rules examples/monitoring/alerts.yml
+    promtool test rules build/alerts_test.yml
+    promtool check config --syntax-only examples/monitoring/prometheus.yml
+  fi
+}
+
 unit_tests() {
   step "Unit tests"
   go test -race -shuffle=on "$@" ./...
+  [ $# -gt 0 ] && return
+  step "Histories of random faults"
+  go test -count=1 ./spawner/engine -run AfterAnyHistory -rapid.checks=1000 -rapid.nofailfile
 }
 
 end_to_end_tests() {

@@ -151,6 +151,7 @@ down() {
   quietly compose stop spawner || die "cannot stop the spawner; what docker compose said stands above"
   remove_fleet
   quietly compose down --remove-orphans "${volumes[@]}" || die "docker compose could not take everything down; what it said stands above"
+  remove_labelled network # the edge was on them until now
   remove_lease_image
   if [ ${#volumes[@]} -gt 0 ]; then
     remove_labelled volume
@@ -158,8 +159,8 @@ down() {
   fi
 }
 
-# remove_fleet removes the replicas and networks that this installation's
-# spawner has made; with its state it makes them again at the next up.
+# remove_fleet removes the replicas that this installation's spawner has made;
+# with its state it makes them again at the next up.
 remove_fleet() {
   local ids said='' round
   for round in 1 2 3 4; do # the engine may still be creating what the spawner has asked for last
@@ -168,7 +169,6 @@ remove_fleet() {
     [ "$round" -lt 4 ] || die "cannot remove all replicas: $said"
     said=$(docker rm -f -v "${ids[@]}" 2>&1 >/dev/null) || true # one that goes meanwhile is no mistake
   done
-  remove_labelled network
 }
 
 # remove_lease_image removes the image that a spawner makes for its lease. The
@@ -177,7 +177,11 @@ remove_lease_image() { docker image rm spawner-lease:latest >/dev/null 2>&1 || t
 
 # remove_labelled KIND: the networks or volumes that the spawner has made.
 remove_labelled() {
-  local ids
-  mapfile -t ids < <(docker "$1" ls -q --filter "label=spawner.fleet=$SPAWNER_FLEET" --filter label=origin=spawner)
-  [ ${#ids[@]} -eq 0 ] || quietly docker "$1" rm "${ids[@]}" || true
+  local ids said='' round
+  for round in 1 2 3 4 5; do # an engine lets go of what was on them a little later
+    mapfile -t ids < <(docker "$1" ls -q --filter "label=spawner.fleet=$SPAWNER_FLEET" --filter label=origin=spawner)
+    [ ${#ids[@]} -gt 0 ] || return 0
+    [ "$round" -lt 5 ] || die "cannot remove every $1 of the spawner's: $said"
+    said=$(docker "$1" rm "${ids[@]}" 2>&1 >/dev/null) || sleep 1
+  done
 }

@@ -44,7 +44,8 @@ divide_subnet() {
   SPAWNER_CONTROL_SUBNET=$(to_address $((first + half)))/$((bits + 1 > 24 ? bits + 1 : 24))
   SPAWNER_CONTROL_ADDRESS=$(to_address $((first + half + 2)))
   SPAWNER_CONTROL_EDGE=$(to_address $((first + half + 3)))
-  kept_names+=(SPAWNER_NETWORK_SUBNET SPAWNER_NETWORK_RANGE SPAWNER_CONTROL_SUBNET SPAWNER_CONTROL_ADDRESS SPAWNER_CONTROL_EDGE)
+  SPAWNER_CONTROL_MONITOR=$(to_address $((first + half + 4))) # of examples/monitoring
+  kept_names+=(SPAWNER_NETWORK_SUBNET SPAWNER_NETWORK_RANGE SPAWNER_CONTROL_SUBNET SPAWNER_CONTROL_ADDRESS SPAWNER_CONTROL_EDGE SPAWNER_CONTROL_MONITOR)
 }
 
 # free_subnet prints a /16 that overlaps nothing that this machine uses.

@@ -16,6 +16,7 @@ const (
 	LabelRole     = "spawner.role"      // a Role
 	LabelSpec     = "spawner.spec"      // app: the spec as JSON, without env values
 	LabelSpecHash = "spawner.spec-hash" // sandbox, app: what a plan compares to tell right from outdated
+	LabelJob      = "spawner.job"       // sandbox, app: id of the job that made it; none = a repair did
 
 	OriginSpawner = "spawner"
 )
@@ -70,6 +71,11 @@ type Container struct {
 	Addresses  map[string]netip.Addr // by network name; those of a stopped container are absent
 	Ports      []Port                // published
 	Env        map[string]Secret     // Inspect only
+	MemoryMB   int                   // MiB, its limit; 0 = none; Inspect only
+	CPUShares  int                   // 0 = the engine's default; Inspect only
+	MilliCPUs  int                   // of CPUs, its limit: 1500 = one and a half; 0 = none; Inspect only
+	// RestartPolicy is the engine's own; empty and "no" = none. Inspect only.
+	RestartPolicy string
 }
 
 // ContainerConfig is a container to be created.
@@ -84,6 +90,8 @@ type ContainerConfig struct {
 	Workdir    string
 	StopSignal string
 	Restart    string // Docker's own policy: "no" or "always"
+
+	Volumes []Volume // those that are not there are made, with the fleet's labels
 
 	SandboxID string // apps: join this container's network; everything down to Ports is then empty
 	Hostname  string
@@ -106,11 +114,29 @@ type Image struct {
 	Ref        string
 	ID         string // sha256:…
 	Digest     string // of its registry, repo@sha256:…; empty for a local image
+	Platform   string // such as linux/amd64
 	Ports      []int  // EXPOSEd tcp ports, ascending
 	Check      *ImageCheck
 	Entrypoint []string
 	Command    []string
 	Labels     map[string]string
+}
+
+// Stock is what a node keeps beside containers.
+type Stock struct {
+	Images  []string // references
+	Volumes []string // names
+	// Ports are those of the node that running containers hold which are of no
+	// service of this fleet.
+	Ports []HeldPort
+	// Fleets are the ids of other fleets that have containers running there, sorted.
+	Fleets []string
+}
+
+// HeldPort is a port of a node with who holds it.
+type HeldPort struct {
+	Port
+	Holder string // in words, such as "container web"; empty = not known
 }
 
 // ImageCheck is an image's HEALTHCHECK.
@@ -172,6 +198,8 @@ const (
 	NoticeRemoved   NoticeAction = "removed"
 	NoticeHealth    NoticeAction = "health"
 	NoticeOOM       NoticeAction = "oom"
+	NoticeUpdated   NoticeAction = "updated" // its limits or its name were changed
+	NoticeKilled    NoticeAction = "killed"  // a signal that ends it was sent, by a stop or by hand
 )
 
 // ExecResult is how a command inside a container ended.
@@ -193,9 +221,13 @@ type LogOptions struct {
 type LogLine struct {
 	Time    time.Time `json:"time"`
 	Replica string    `json:"replica"`
-	Stream  string    `json:"stream"` // stdout or stderr
+	Stream  string    `json:"stream"` // stdout, stderr, or StreamSpawner
 	Text    string    `json:"text"`   // without the line break
 }
+
+// StreamSpawner is the stream of a line by which the spawner says that a
+// replica's logs cannot be read.
+const StreamSpawner = "spawner"
 
 // Connection is an established TCP connection inside a replica's network, as
 // the sandbox's conns lists it.
@@ -206,4 +238,21 @@ type Connection struct {
 	Inbound  bool           `json:"inbound"`   // to a port that is listened on
 	BytesIn  uint64         `json:"bytes_in"`
 	BytesOut uint64         `json:"bytes_out"`
+}
+
+// Standing is a replica where it stands, as the store keeps it: for a start at
+// which its node does not answer.
+type Standing struct {
+	Service     string
+	Index       int
+	Revision    int
+	Hash        string // of what it was made from
+	Node        string
+	AppID       string
+	AppName     string
+	SandboxID   string
+	SandboxName string
+	Address     netip.Addr  // where edges reach it
+	Published   map[int]int // ports of the node by those of the app; nil = it is reached at its own
+	HostPorts   bool        // its sandbox holds the service's host ports
 }

@@ -18,12 +18,14 @@ import (
 func DecodeSpec(r io.Reader) (Spec, error) { return DecodeSpecOver(DefaultSpec(), r) }
 
 // DecodeSpecOver reads a deploy body over base: what the body does not name
-// stays as it is there; a map such as env is merged, a list is replaced.
+// stays as it is there; a map such as env is merged, a list is replaced. Of the
+// health check in base, what another type has no use for is not kept.
 func DecodeSpecOver(base Spec, r io.Reader) (Spec, error) {
 	spec := base
 	if err := DecodeStrict(r, &spec); err != nil {
 		return Spec{}, err
 	}
+	spec.HealthCheck = spec.HealthCheck.withoutInherited(base.HealthCheck)
 	spec.fillDefaults()
 	return spec, spec.Validate()
 }

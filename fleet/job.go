@@ -7,14 +7,28 @@ type JobKind string
 
 // The kinds of job.
 const (
-	JobDeploy   JobKind = "deploy"
-	JobScale    JobKind = "scale"
-	JobRestart  JobKind = "restart"
-	JobRollback JobKind = "rollback"
-	JobRemove   JobKind = "remove"
-	JobWake     JobKind = "wake"
-	JobSleep    JobKind = "sleep"
+	JobDeploy    JobKind = "deploy"
+	JobScale     JobKind = "scale"
+	JobRestart   JobKind = "restart"
+	JobRollback  JobKind = "rollback"
+	JobRemove    JobKind = "remove"
+	JobWake      JobKind = "wake"
+	JobSleep     JobKind = "sleep"
+	JobMove      JobKind = "move"      // replicas of a service to other nodes
+	JobDrain     JobKind = "drain"     // everything off a node; no service
+	JobRebalance JobKind = "rebalance" // some replicas of some services; no service
 )
+
+// Subject is what the job is about, in words: its service, or its node.
+func (j Job) Subject() string {
+	switch {
+	case j.Service != "":
+		return j.Service
+	case j.Node != "":
+		return "node " + j.Node
+	}
+	return "the nodes"
+}
 
 // JobState is the state of a job.
 type JobState string
@@ -38,7 +52,9 @@ type Job struct {
 	Service   string    `json:"service"`
 	Revision  int       `json:"revision,omitempty"` // deploy, rollback: the one rolled out
 	Replicas  int       `json:"replicas,omitempty"` // scale: the number wanted
-	Force     bool      `json:"force,omitempty"`    // deploy: replace even what is right
+	Force     bool      `json:"force,omitempty"`    // deploy: replace even what is right; remove: its volumes too
+	Node      string    `json:"node,omitempty"`     // drain, and the moves that it makes: what is to be left
+	Moves     []Move    `json:"moves,omitempty"`    // rebalance, and the moves that it makes
 	State     JobState  `json:"state"`
 	Steps     []Step    `json:"steps"`
 	Error     string    `json:"error,omitempty"`
@@ -55,6 +71,7 @@ type Step struct {
 	Replica   string    `json:"replica,omitempty"` // empty = the service as a whole
 	State     JobState  `json:"state"`
 	Detail    string    `json:"detail,omitempty"`
+	Attempts  int       `json:"attempts,omitempty"` // begun so far, where the first one failed
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 }

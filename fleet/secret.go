@@ -24,5 +24,14 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 // UnmarshalText takes the value as it stands.
 func (s *Secret) UnmarshalText(text []byte) error { *s = Secret(text); return nil }
 
+// RevealAll returns values by name as they are; never nil.
+func RevealAll(secrets map[string]Secret) map[string]string {
+	plain := make(map[string]string, len(secrets))
+	for name, value := range secrets {
+		plain[name] = value.Reveal()
+	}
+	return plain
+}
+
 // LogValue keeps slog from showing the value.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }

@@ -81,11 +81,14 @@ type ReplicaDetail struct {
 	Name      string `json:"name"`
 	Revision  int    `json:"revision"`
 	NodeID    string `json:"node_id"`
-	Address   string `json:"address,omitempty"`
+	Address   string `json:"address,omitempty"` // where the edges reach it; with the port where its node publishes one for them
 	SandboxID string `json:"sandbox_id,omitempty"`
-	Published []Port `json:"published,omitempty"` // host ports that this replica holds
+	Published []Port `json:"published,omitempty"` // ports of its node that this replica holds; host_ip: for the edges alone
 	Restarts  int    `json:"restarts,omitempty"`  // since it was last healthy for long
 	LastExit  string `json:"last_exit,omitempty"`
+	// Drift is what tells its app's container from what was deployed, such as
+	// another image; never a value of env.
+	Drift []string `json:"drift,omitempty"`
 }
 
 // Revision is one accepted spec.

@@ -22,7 +22,8 @@ type Routed struct {
 	Port     int // the app's port that routes lead to; 0 = the service has none
 	// Endpoints are the ready replicas. None = all traffic takes the wake leg.
 	Endpoints []Endpoint
-	// DownSince is when the last running app ended; zero while one runs. A
+	// DownSince is when the last running app ended; zero while one runs, and until
+	// one serves again when the last was cut off with its network or its node. A
 	// request that arrives 2 s later cannot have been in flight.
 	DownSince time.Time
 }
@@ -53,7 +54,7 @@ func (s *Snapshot) Find(name string) (*Routed, bool) {
 // Confirmation says what the edges made of a snapshot.
 type Confirmation struct {
 	Edges int      // that have applied it; 0 = no edge is known
-	Lost  []string // edges that were waited for no longer
+	Lost  []string // edges that were waited for no longer; one that is gone for long is not named
 }
 
 // Plan is what a deploy would do.

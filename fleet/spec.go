@@ -27,15 +27,19 @@ type Spec struct {
 	Pull        PullPolicy        `json:"pull,omitempty"`
 	Networks    []string          `json:"networks,omitempty"` // empty = the fleet's own network
 	Update      Update            `json:"update,omitzero"`
+	Placement   Placement         `json:"placement,omitzero"`
+	Volumes     []Volume          `json:"volumes,omitempty"` // of the nodes; kept until a remove asks for them too
 
 	// Direct marks an instance of the direct-routing API: its app's container is
 	// named exactly Name, a woken browser is redirected, and an exit is sleep.
 	Direct bool `json:"direct,omitempty"`
+
+	RestartLimit RestartLimit `json:"restart_limit,omitzero"` // when restarts are given up
 }
 
 // WithoutCredentials returns the spec as it may stand where others read it, such
 // as on a container's label: without the values of the health check's headers.
-// Env values need no care: they marshal as redacted.
+// Env values need no care: they marshal as redacted, and are read from the container.
 func (s Spec) WithoutCredentials() Spec {
 	if s.HealthCheck != nil && s.HealthCheck.Headers != nil {
 		check := *s.HealthCheck
@@ -43,6 +47,30 @@ func (s Spec) WithoutCredentials() Spec {
 		s.HealthCheck = &check
 	}
 	return s
+}
+
+// revealedSpec is a spec that is written with its secrets: the outer fields stand
+// before the embedded ones, which read "redacted".
+type revealedSpec struct {
+	Spec
+	HealthCheck *revealedCheck    `json:"health_check,omitempty"`
+	Env         map[string]string `json:"env,omitempty"`
+}
+
+type revealedCheck struct {
+	HealthCheck
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// Reveal returns what marshals as the spec with its secrets, the values of env and
+// of the health check's headers: for the store, a client's deploy and an admin's
+// explicit request.
+func (s Spec) Reveal() any {
+	revealed := revealedSpec{Spec: s, Env: RevealAll(s.Env)}
+	if s.HealthCheck != nil {
+		revealed.HealthCheck = &revealedCheck{*s.HealthCheck, RevealAll(s.HealthCheck.Headers)}
+	}
+	return revealed
 }
 
 // Port is a port of the app that one replica on each node publishes there.
@@ -126,6 +154,23 @@ const (
 	RestartNever     RestartPolicy = "never"
 )
 
+// RestartLimit says how many restarts make a crash loop, which is given up until
+// the next request or deploy.
+type RestartLimit struct {
+	Attempts int `json:"attempts,omitempty"` // 0 = DefaultRestartAttempts
+	// Window is the time in which that many restarts are too many, whatever lies
+	// between them. 0 = they are counted from the app's last RestartReset of being up.
+	Window Duration `json:"window,omitempty"`
+}
+
+// Most returns how many restarts are not too many.
+func (l RestartLimit) Most() int {
+	if l.Attempts == 0 {
+		return DefaultRestartAttempts
+	}
+	return l.Attempts
+}
+
 // PullPolicy says when an image is asked of its registry.
 type PullPolicy string
 
@@ -155,6 +200,9 @@ const (
 const (
 	MaxReplicas = 1000
 	MaxSpecSize = 1 << 20 // bytes of a deploy body
+
+	DefaultRestartAttempts = 6
+	RestartReset           = Duration(30 * time.Second) // up for this long, an app's restarts are counted anew
 
 	DefaultStopGrace = Duration(10 * time.Second)
 	DefaultMaxWait   = Duration(60 * time.Second)

@@ -55,6 +55,8 @@ func TestEveryMistakeIsRefusedByTheNameOfItsField(t *testing.T) {
 		head + `"replicas":-1}`:                                 "replicas",
 		head + `"replicas":1.5}`:                                "replicas",
 		head + `"replicas":"3"}`:                                "replicas",
+		head + `"stop_signal":"SIGNOPE"}`:                       "stop_signal",
+		head + `"stop_signal":"65"}`:                            "stop_signal",
 		head + `"colour":"red"}`:                                "colour",
 		head + `"name":"twice"}`:                                "name",
 		head + `"resources":{"memory_mb":-4}}`:                  "resources.memory_mb",
@@ -63,22 +65,37 @@ func TestEveryMistakeIsRefusedByTheNameOfItsField(t *testing.T) {
 		head + `"ports":[{"container_port":80,"proto":"tcp"}]}`: "ports[0].proto",
 		head + `"ports":[{"container_port":80,"host_port":80},{"container_port":81,"host_port":80,"protocol":"tcp"}]}`:      "ports[1].host_port",
 		head + `"ports":[{"container_port":80,"host_port":80,"host_ip":"127.0.0.1"},{"container_port":81,"host_port":80}]}`: "ports[1].host_port",
-		head + `"sleep":{"after":"soon"}}`:                                  "sleep.after",
-		head + `"sleep":{"after":600}}`:                                     "sleep.after",
-		head + `"sleep":{"mode":"ladder"}}`:                                 "sleep.mode",
-		head + `"wake":{"max_wait":"2h"}}`:                                  "wake.max_wait",
-		head + `"wake":{"needs":["api"]}}`:                                  "wake.needs[0]",
-		head + `"labels":{"spawner.fleet":"x"}}`:                            "labels.spawner.fleet",
-		head + `"labels":{"origin":"x"}}`:                                   "labels.origin",
-		head + `"networks":["host"]}`:                                       "networks[0]",
-		head + `"route":{}}`:                                                "route",
-		head + `"route":{"hosts":["a.example"],"cookie":{"nam":"x"}}}`:      "route.cookie.nam",
-		head + `"health_check":{"type":"ping"}}`:                            "health_check.type",
-		head + `"health_check":{"type":"http","endpoint":"http://evil/x"}}`: "health_check.endpoint",
-		head + `"health_check":{"type":"command"}}`:                         "health_check.command",
-		head + `"update":{"order":"both"}}`:                                 "update.order",
-		head + `"env":{"A=B":"x"}}`:                                         "env",
-		head + `"command":"sh"}`:                                            "command",
+		head + `"sleep":{"after":"soon"}}`:                                                                  "sleep.after",
+		head + `"sleep":{"after":600}}`:                                                                     "sleep.after",
+		head + `"sleep":{"mode":"ladder"}}`:                                                                 "sleep.mode",
+		head + `"wake":{"max_wait":"2h"}}`:                                                                  "wake.max_wait",
+		head + `"wake":{"needs":["api"]}}`:                                                                  "wake.needs[0]",
+		head + `"labels":{"spawner.fleet":"x"}}`:                                                            "labels.spawner.fleet",
+		head + `"labels":{"origin":"x"}}`:                                                                   "labels.origin",
+		head + `"networks":["host"]}`:                                                                       "networks[0]",
+		head + `"route":{}}`:                                                                                "route",
+		head + `"route":{"hosts":["a.example"],"cookie":{"nam":"x"}}}`:                                      "route.cookie.nam",
+		head + `"health_check":{"type":"ping"}}`:                                                            "health_check.type",
+		head + `"health_check":{"type":"http","endpoint":"http://evil/x"}}`:                                 "health_check.endpoint",
+		head + `"health_check":{"type":"command"}}`:                                                         "health_check.command",
+		head + `"update":{"order":"both"}}`:                                                                 "update.order",
+		head + `"placement":{"constraints":["zone==eu","zone=eu"]}}`:                                        "placement.constraints[1]",
+		head + `"placement":{"constraints":["==eu"]}}`:                                                      "placement.constraints[0]",
+		head + `"placement":{"prefer":["zone"]}}`:                                                           "placement.prefer[0]",
+		head + `"placement":{"spread":[{"over":""}]}}`:                                                      "placement.spread[0].over",
+		head + `"placement":{"spread":[{"over":"zone"},{"over":"zone"}]}}`:                                  "placement.spread[1].over",
+		head + `"placement":{"spread":[{"over":"zone","max_skew":2}]}}`:                                     "placement.spread[0].max_skew",
+		head + `"placement":{"anti_affinity":"a b"}}`:                                                       "placement.anti_affinity",
+		head + `"placement":{"strategy":"random"}}`:                                                         "placement.strategy",
+		head + `"volumes":[{"name":"d","path":"/x"}]}`:                                                      "volumes[0].name",
+		head + `"volumes":[{"name":"/srv","path":"/x"}]}`:                                                   "volumes[0].name",
+		head + `"volumes":[{"name":"data","path":"x"}]}`:                                                    "volumes[0].path",
+		head + `"volumes":[{"name":"data","path":"/a/../b"}]}`:                                              "volumes[0].path",
+		head + `"volumes":[{"name":"data","path":"/"}]}`:                                                    "volumes[0].path",
+		head + `"volumes":[{"name":"data","path":"/x"},{"name":"more","path":"/x"}]}`:                       "volumes[1].path",
+		head + `"replicas":2,"volumes":[{"name":"data","path":"/x"}],"placement":{"anti_affinity":"node"}}`: "placement.anti_affinity",
+		head + `"env":{"A=B":"x"}}`:                                                                         "env",
+		head + `"command":"sh"}`:                                                                            "command",
 	} {
 		_, err := DecodeSpec(strings.NewReader(body))
 		var e *Error
@@ -191,4 +208,29 @@ func FuzzDecodeSpec(f *testing.F) {
 			t.Fatalf("%s became %s (%v)", data, second, err)
 		}
 	})
+}
+
+// A preset that comes later is allowed as an empty word; a refusal offers only words.
+func TestChoicesOfARefusalAreWords(t *testing.T) {
+	_, err := DecodeSpec(strings.NewReader(`{"name":"web","image":"web:1","route":{"hosts":["web.localhost"],"protocol":"gopher"}}`))
+	if err == nil || !strings.Contains(err.Error(), "is not one of http, https, h2c") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestSignalsAreTakenByNameAndNumber(t *testing.T) {
+	for _, signal := range []string{"SIGTERM", "TERM", "SIGRTMIN+3", "RTMAX-14", "9", "64"} {
+		if _, err := DecodeSpec(strings.NewReader(`{"name":"api","image":"app","stop_signal":"` + signal + `"}`)); err != nil {
+			t.Errorf("%s: %v", signal, err)
+		}
+	}
+}
+
+func TestOneMistakeIsToldOnce(t *testing.T) {
+	for _, body := range []string{`"sleep":{"after":"-10s"}`, `"restart_limit":{"window":"-1s"}`} {
+		_, err := DecodeSpec(strings.NewReader(`{"name":"api","image":"app",` + body + `}`))
+		if err == nil || strings.Count(err.Error(), "-1") != 1 {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
 }

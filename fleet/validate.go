@@ -19,6 +19,7 @@ const (
 	maxMemoryMB   = 16 << 20
 	maxCPUShares  = 1024 * 1024
 	maxDuration   = Duration(366 * 24 * time.Hour)
+	maxAttempts   = 1000
 	maxWaitLimit  = Duration(time.Hour)
 )
 
@@ -28,7 +29,9 @@ var (
 	envPattern     = regexp.MustCompile(`^[^=\x00]+$`)
 	networkPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 	imagePattern   = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$`)
-	signalPattern  = regexp.MustCompile(`^(SIG)?[A-Z0-9+-]+$|^[0-9]{1,2}$`)
+	// signalPattern is signal(7), by name or number.
+	signalPattern = regexp.MustCompile(`^(SIG)?(ABRT|ALRM|BUS|CHLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP|TTIN|TTOU|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ` +
+		`|RTMIN(\+([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?)$|^([1-9]|[1-5][0-9]|6[0-4])$`)
 )
 
 // Validate reports every mistake that can be seen in the spec alone, each an
@@ -41,6 +44,8 @@ func (s *Spec) Validate() error {
 	s.validatePorts(v)
 	s.validateSets(v)
 	s.validateChoices(v)
+	s.validatePlacement(v)
+	s.validateVolumes(v)
 	if s.Route != nil {
 		s.Route.validate(v)
 		v.check(s.Route.HasRule() || s.hasRouterLabel(), "route", "has no hosts, path_prefix or cookie, so nothing would reach it")
@@ -95,8 +100,13 @@ func (s *Spec) validateNumbers(v *validation) {
 	cpu := s.Resources.CPUShares
 	v.check(cpu == 0 || cpu >= 2 && cpu <= maxCPUShares, "resources.cpu_shares", "%d is not 0 (none) or between 2 and %d; 1024 is one CPU", cpu, maxCPUShares)
 	checkDuration(v, "stop_grace", s.StopGrace, 0, Duration(time.Hour))
+	attempts := s.RestartLimit.Attempts
+	v.check(attempts >= 0 && attempts <= maxAttempts, "restart_limit.attempts", "%d is not 0 (%d) or between 1 and %d", attempts, DefaultRestartAttempts, maxAttempts)
+	window := s.RestartLimit.Window
+	checkDuration(v, "restart_limit.window", window, 0, maxDuration)
+	v.check(window <= 0 || window >= Duration(time.Second), "restart_limit.window", "%s is below 1s; 0s means since it was last up for %s", window, RestartReset)
 	checkDuration(v, "sleep.after", s.Sleep.After, 0, maxDuration)
-	v.check(s.Sleep.After == 0 || s.Sleep.After >= Duration(time.Second), "sleep.after", "%s is below 1s; 0s means never", s.Sleep.After)
+	v.check(s.Sleep.After <= 0 || s.Sleep.After >= Duration(time.Second), "sleep.after", "%s is below 1s; 0s means never", s.Sleep.After)
 	checkDuration(v, "wake.max_wait", s.Wake.MaxWait, Duration(time.Second), maxWaitLimit)
 }
 
@@ -171,9 +181,11 @@ func oneOf[T ~string](v *validation, field string, value T, allowed ...T) {
 	if slices.Contains(allowed, value) {
 		return
 	}
-	words := make([]string, len(allowed))
-	for i, word := range allowed {
-		words[i] = string(word)
+	words := make([]string, 0, len(allowed))
+	for _, word := range allowed {
+		if word != "" { // allowed, since the preset comes later; no word to offer
+			words = append(words, string(word))
+		}
 	}
 	v.check(false, field, "%q is not one of %s", string(value), strings.Join(words, ", "))
 }

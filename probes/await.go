@@ -24,9 +24,9 @@ const (
 	portPatience = time.Second
 )
 
-// Await probes a replica at the cadence of a wake until the first success. It
-// returns nil then, or, when ctx ends, an error that says what was waited for,
-// why the last try failed, and wraps ctx's.
+// Await probes a replica at the cadence of a wake until the first success, or as
+// many in a row as the check asks for. It returns nil then, or, when ctx ends, an
+// error that says what was waited for, why the last try failed, and wraps ctx's.
 func (p *Prober) Await(ctx context.Context, t Target, check fleet.HealthCheck) error {
 	check = check.WithDefaults()
 	began := time.Now()
@@ -37,14 +37,22 @@ func (p *Prober) Await(ctx context.Context, t Target, check fleet.HealthCheck) e
 	if (check.Type == fleet.CheckCommand || check.Type == fleet.CheckDocker) && t.Port != 0 {
 		last = awaitPort(ctx, t, began)
 	}
-	for {
+	for successes := 0; ; {
 		tried := time.Now()
 		err := p.probe(ctx, t, check, connectLimit(time.Since(began), check.Timeout.Std()))
 		if err == nil {
-			return nil
+			if successes++; successes >= check.Successes {
+				return nil
+			}
+			err = fmt.Errorf("%d of %d probes in a row succeeded", successes, check.Successes)
+		} else {
+			successes = 0
 		}
 		if ctx.Err() == nil || last == nil {
 			last = err // an error that ctx's end itself caused says nothing new
+			if t.Tried != nil {
+				t.Tried(err)
+			}
 		}
 		if !pause(ctx, step(check.Type, err, time.Since(began), time.Since(tried))) {
 			return notReady(ctx, t, check, last)

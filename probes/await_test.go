@@ -160,3 +160,20 @@ func TestNoCheckMeansTheSettlingDelay(t *testing.T) {
 		}
 	})
 }
+
+func TestAwaitWaitsForAsManySuccessesInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		results := []int{0, 1, 0, 0, 1, 0, 0, 0, 1}
+		tries := 0
+		p := New(Config{Execer: execFunc(func(context.Context, string, string, []string) (fleet.ExecResult, error) {
+			tries++
+			return fleet.ExecResult{ExitCode: results[tries-1]}, nil
+		})})
+		if err := p.Await(t.Context(), Target{}, fleet.HealthCheck{Type: fleet.CheckCommand, Command: []string{"check"}, Successes: 3}); err != nil {
+			t.Fatal(err)
+		}
+		if tries != 8 {
+			t.Errorf("ready after %d tries", tries)
+		}
+	})
+}

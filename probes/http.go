@@ -53,10 +53,17 @@ func probeHTTP(ctx context.Context, t Target, check fleet.HealthCheck, connect t
 	defer response.Body.Close()
 	drain(response.Body, cancel)
 	if !statusOK(response.StatusCode, check.OKStatus) {
-		return fmt.Errorf("GET %s answered %d, not %s", shown, response.StatusCode, wanted(check.OKStatus))
+		return &errAnswered{fmt.Sprintf("GET %s answered %d, not %s", shown, response.StatusCode, wanted(check.OKStatus))}
 	}
 	return nil
 }
+
+var errNotHTTP = errors.New("not an HTTP answer")
+
+// errAnswered marks the failure of an app that answers, and not as it should.
+type errAnswered struct{ text string }
+
+func (e *errAnswered) Error() string { return e.text }
 
 // endpointPort returns the port of an endpoint: as written, else its scheme's.
 func endpointPort(u *url.URL) int {
@@ -99,7 +106,7 @@ func plainHTTP(ctx context.Context, shown string, err error) error {
 	case errors.As(err, &handshake):
 		err = errors.New("not a TLS answer")
 	default:
-		err = errors.New("not an HTTP answer")
+		err = errNotHTTP
 	}
 	return fmt.Errorf("GET %s: %w", shown, err)
 }
@@ -120,14 +127,14 @@ func probeTransport(address netip.AddrPort, connect time.Duration) *http.Transpo
 }
 
 // setHeaders sets the check's headers; Host is the request's own field.
-func setHeaders(request *http.Request, headers map[string]string) {
+func setHeaders(request *http.Request, headers map[string]fleet.Secret) {
 	request.Header.Set("User-Agent", userAgent)
 	for name, value := range headers {
 		if strings.EqualFold(name, "Host") {
-			request.Host = value
+			request.Host = value.Reveal()
 			continue
 		}
-		request.Header.Set(name, value)
+		request.Header.Set(name, value.Reveal())
 	}
 }
 

@@ -62,6 +62,16 @@ func (p *Prober) probeCommand(ctx context.Context, t Target, check fleet.HealthC
 	return nil
 }
 
+// Answers says whether the app answers its clients at all, whatever its health
+// check says: with any answer to one request at the service's port. A service
+// without a port answers nobody.
+func (p *Prober) Answers(ctx context.Context, t Target) bool {
+	check := fleet.HealthCheck{Type: fleet.CheckHTTP, Endpoint: fmt.Sprintf("http://localhost:%d/", t.Port)}
+	err := p.Probe(ctx, t, check)
+	var answered *errAnswered
+	return err == nil || errors.As(err, &answered) || errors.Is(err, errNotHTTP)
+}
+
 // errConnect marks a failure to connect: the cheapest kind to try again.
 type errConnect struct{ reason error }
 

@@ -103,7 +103,7 @@ func TestHTTPProbeSendsItsHeadersAndShowsNoQuery(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	check := httpCheck(target, "localhost", "/health?token=hunter2")
-	check.Headers = map[string]string{"host": "site.example", "Authorization": "Bearer hunter3"}
+	check.Headers = map[string]fleet.Secret{"host": "site.example", "Authorization": "Bearer hunter3"}
 	err := New(Config{}).Probe(t.Context(), target, check)
 	if err == nil || strings.Contains(err.Error(), "hunter") {
 		t.Errorf("error: got %v, want one without secrets", err)

@@ -3,6 +3,8 @@ package probes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -92,11 +94,11 @@ func TestSchedulerReportsEachChangeOnce(t *testing.T) {
 			t.Errorf("while healthy:\n%s", diff)
 		}
 		w.apps["api-0"].sick.Store(true)
-		after(19 * time.Second)
+		after(17 * time.Second) // an interval is 9 s at least
 		if diff := cmp.Diff([]string(nil), w.seen()); diff != "" {
 			t.Errorf("after at most 2 failures:\n%s", diff)
 		}
-		after(41 * time.Second)
+		after(43 * time.Second)
 		if diff := cmp.Diff([]string{"api-0 unhealthy the command ended with exit code 1"}, w.seen()); diff != "" {
 			t.Errorf("after a minute of failures:\n%s", diff)
 		}
@@ -214,4 +216,114 @@ func TestReplicasWatchedBeforeRunAreProbedOnceItRuns(t *testing.T) {
 			t.Error("no probe")
 		}
 	})
+}
+
+func TestAReplicaIsHealthyAgainAfterAsManySuccessesInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := watching(t, "api-0")
+		w.watch("api-0", fleet.Unhealthy, func(c *fleet.HealthCheck) { c.Successes = 3 })
+		until := func(probes int) {
+			for probed := 0; probed < probes; {
+				after(time.Second)
+				synctest.Wait()
+				w.mu.Lock()
+				probed = w.probes["api-0"]
+				w.mu.Unlock()
+			}
+		}
+		until(2)
+		w.apps["api-0"].sick.Store(true)
+		until(3)
+		w.apps["api-0"].sick.Store(false)
+		until(5)
+		if diff := cmp.Diff([]string(nil), w.seen()); diff != "" {
+			t.Errorf("after two in a row:\n%s", diff)
+		}
+		until(6)
+		if diff := cmp.Diff([]string{"api-0 healthy "}, w.seen()); diff != "" {
+			t.Errorf("after three:\n%s", diff)
+		}
+	})
+}
+
+func TestAHundredProbesFallOnAHundredInstants(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		byInstant, late := map[time.Duration]int{}, time.Duration(0)
+		began := time.Now()
+		last := map[string]time.Time{}
+		p := New(Config{Execer: execFunc(func(_ context.Context, _, id string, _ []string) (fleet.ExecResult, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			now := time.Now()
+			byInstant[now.Sub(began).Truncate(10*time.Millisecond)]++
+			if before, ok := last[id]; ok {
+				late = max(late, now.Sub(before)-time.Second)
+			}
+			last[id] = now
+			return fleet.ExecResult{}, nil
+		})})
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for n := range 100 { // all at once, as after a start of the spawner
+			id := fmt.Sprintf("api-%d", n)
+			p.Watch(Target{Replica: id, AppID: id}, fleet.HealthCheck{Type: fleet.CheckCommand, Command: []string{"check"}, Interval: fleet.Duration(time.Second)}, fleet.Healthy, time.Now())
+		}
+		if err := p.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run returned %v", err)
+		}
+		most := 0
+		for _, n := range byInstant {
+			most = max(most, n)
+		}
+		if most > 12 { // one on the average
+			t.Errorf("%d probes fell on one hundredth of a second", most)
+		}
+		if late > 0 {
+			t.Errorf("a probe was %s late", late)
+		}
+	})
+}
+
+func TestAChangeSaysWhetherTheAppAnswered(t *testing.T) {
+	var silent atomic.Bool
+	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if silent.Load() {
+			<-r.Context().Done()
+		}
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	changes := make(chan Change, 100)
+	p := New(Config{Report: func(c Change) { changes <- c }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	check := httpCheck(target, "localhost", "/")
+	check.Interval, check.Timeout, check.Retries = fleet.Duration(100*time.Millisecond), fleet.Duration(300*time.Millisecond), 2
+	p.Watch(target, check, fleet.Healthy, time.Now())
+	next := func(answered bool) {
+		t.Helper()
+		select {
+		case c := <-changes:
+			if c.Health != fleet.Unhealthy || c.Answered != answered {
+				t.Errorf("%+v, want one that says %v", c, answered)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("nothing is reported")
+		}
+	}
+	next(true)
+	silent.Store(true) // then as many probes as make unhealthy say so
+	next(false)
+	silent.Store(false)
+	next(true)
+	cancel()
+	<-ended
+	broken := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	if !p.Answers(t.Context(), broken) {
+		t.Error("an app that answers 500 does not answer")
+	}
+	if p.Answers(t.Context(), closedPort(t)) || p.Answers(t.Context(), Target{Addr: target.Addr}) {
+		t.Error("nothing answers")
+	}
 }

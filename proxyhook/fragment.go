@@ -240,6 +240,11 @@ func (d drawing) app() *dynamic.Service {
 	service := &dynamic.Service{LoadBalancer: balancer}
 	if len(balancer.Servers) > 1 {
 		service.Middlewares = []string{sharedReplicaRetry}
+		if balancer.Strategy == "" {
+			// A replica that does not answer keeps its requests in flight, and so gets
+			// no more of them: one in turn would cost a second each time.
+			balancer.Strategy = dynamic.BalancerStrategyP2C
+		}
 	}
 	return service
 }

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -196,6 +198,48 @@ func TestAllNamesInADocumentAreDefinedInIt(t *testing.T) {
 				if lb := service.LoadBalancer; lb != nil && http.ServersTransports[lb.ServersTransport] == nil {
 					t.Errorf("%s names the transport %s, which is not there", name, lb.ServersTransport)
 				}
+			}
+		}
+	}
+}
+
+// The fallback router believes these headers of a request with the secret: none
+// of them may be the client's own.
+func TestEveryWayToTheFallbackRouterOverwritesAllHeadersThatItBelieves(t *testing.T) {
+	for ready := range 3 {
+		for _, spec := range []*fleet.Spec{labelled(), minionCookie(1), minionPath(1), serviceSpec("blog", withHosts("a.com"))} {
+			http := configuration(t, render(t, testSettings(), View{ACME: true}, routed(spec, ready)))
+			overwritten := func(middlewares []string) bool {
+				for _, name := range middlewares {
+					headers := http.Middlewares[name].Headers
+					if headers == nil || headers.CustomRequestHeaders[HeaderEdge] != testSettings().EdgeSecret {
+						continue
+					}
+					set := slices.Sorted(maps.Keys(headers.CustomRequestHeaders))
+					return slices.Equal(set, []string{HeaderConfig, HeaderEdge, HeaderLeg, HeaderService})
+				}
+				return false
+			}
+			leads := func(service *dynamic.Service) bool {
+				lb := service.LoadBalancer
+				return lb != nil && slices.ContainsFunc(lb.Servers, func(s dynamic.Server) bool { return s.URL == testSettings().FallbackURL })
+			}
+			ways := 0
+			for name, router := range http.Routers {
+				service := http.Services[router.Service]
+				if service.Failover != nil {
+					service = http.Services[service.Failover.Fallback]
+				}
+				if !leads(service) {
+					continue
+				}
+				ways++
+				if !overwritten(service.Middlewares) && !overwritten(router.Middlewares) {
+					t.Errorf("%s of %s with %d replicas hands on what the client says", name, spec.Name, ready)
+				}
+			}
+			if ways == 0 {
+				t.Errorf("no router of %s leads to the fallback router", spec.Name)
 			}
 		}
 	}

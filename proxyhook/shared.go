@@ -29,7 +29,12 @@ const (
 	// spawner is started again.
 	fallbackAttempts = 12
 	fallbackPause    = 200 * time.Millisecond
-	replicaAttempts  = 2
+	// replicaAttempts are of a request that cannot reach its replica. Each is one
+	// more draw among them, and one dial of dialTimeout where a machine is gone
+	// without a packet: with 3 attempts, of 2 replicas one gone and the spawner
+	// away, as many as 1 of 8 requests drew the lost one each time; with 6, 1 of 64.
+	// While the spawner is there such a one ends on the failover leg.
+	replicaAttempts = 6
 
 	dialTimeout = time.Second
 	// idleTimeout is short, so that an open connection to a replica means use.

@@ -90,10 +90,22 @@ func (f *Feed) Certified(ctx context.Context, hosts []string) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return fmt.Errorf("cannot see a certificate for %s yet: %w: %w", strings.Join(missing, ", "), reason, ctx.Err())
+			return &errUncertified{hosts: missing, reason: reason, ended: ctx.Err()}
 		}
 	}
 }
+
+// errUncertified is a wait for certificates that ended too early.
+type errUncertified struct {
+	hosts         []string
+	reason, ended error // what was seen last; why the wait ended
+}
+
+func (e *errUncertified) Error() string {
+	return fmt.Sprintf("cannot see a certificate for %s: %s", strings.Join(e.hosts, ", "), e.reason)
+}
+
+func (e *errUncertified) Unwrap() []error { return []error{e.reason, e.ended} }
 
 // errUnseen is a look at a certificate that came to nothing.
 var errUnseen = errors.New("no TLS connection")

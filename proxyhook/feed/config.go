@@ -21,6 +21,7 @@ const (
 	staleTime   = 2 * time.Second        // without a poll on one connection while another of the edge polls
 	refusalTime = 5 * time.Second        // from received to refused
 	confirmTime = 30 * time.Second       // at most, in Confirmed
+	namedTime   = 10 * time.Minute       // without a poll; a confirmation names an edge as lost for no longer
 	forgetTime  = 24 * time.Hour         // from lost to forgotten, unless configured
 	knownPeriod = 10 * time.Second       // between looks for edges by label
 	maxEdges    = 256

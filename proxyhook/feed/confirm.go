@@ -53,7 +53,9 @@ func (f *Feed) confirmationLocked(version uint64) (confirmation fleet.Confirmati
 	for _, name := range slices.Sorted(maps.Keys(f.edges)) {
 		e := f.edges[name]
 		if e.state == stateLost {
-			confirmation.Lost = append(confirmation.Lost, name)
+			if time.Since(e.seenAt) < namedTime { // after that it is no news
+				confirmation.Lost = append(confirmation.Lost, name)
+			}
 			continue
 		}
 		applied, refusal := f.appliesLocked(e, version)

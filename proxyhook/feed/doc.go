@@ -16,7 +16,8 @@
 //
 // Confirmed waits until every edge has applied a version. It never waits for ever:
 //
-//   - An edge that has not polled for 20 s is lost and waited for no longer.
+//   - An edge that has not polled for 20 s is lost and waited for no longer. For
+//     ten minutes a confirmation names it, then Edges alone does.
 //   - An entry point without a known URL can only be known to have received:
 //     its documents count as applied a short while after the poll. The same
 //     holds, after 5 s of asking in vain, for an entry point whose URL does not

@@ -10,13 +10,20 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// oneEdgeOfTwoKilled has the edges a and b, both with blog's first revision, and b just killed.
+func oneEdgeOfTwoKilled(t *testing.T) (s *stage, b *traefik) {
+	t.Helper()
+	s = open(t, Config{Edges: []EdgeAddress{address("a"), address("b")}})
+	(&traefik{stage: s, name: "a"}).start()
+	b = (&traefik{stage: s, name: "b"}).start()
+	s.confirmed(s.put("blog", "blog", 1))
+	b.kill()
+	return s, b
+}
+
 func TestAnEdgeThatStopsPollingIsLostAfterTwentySeconds(t *testing.T) {
 	play(t, func(t *testing.T) {
-		s := open(t, Config{Edges: []EdgeAddress{address("a"), address("b")}})
-		(&traefik{stage: s, name: "a"}).start()
-		b := (&traefik{stage: s, name: "b"}).start()
-		s.confirmed(s.put("blog", "blog", 1))
-		b.kill()
+		s, b := oneEdgeOfTwoKilled(t)
 		confirmation, took := s.confirmed(s.put("blog", "blog", 2))
 		if confirmation.Edges != 1 || !slices.Equal(confirmation.Lost, []string{"b"}) {
 			t.Errorf("got %+v", confirmation)
@@ -35,6 +42,29 @@ func TestAnEdgeThatStopsPollingIsLostAfterTwentySeconds(t *testing.T) {
 		time.Sleep(time.Second)
 		if got := b.routes("blog"); got != "blog r4" || s.feed.Edges()[1].State != stateConnected {
 			t.Errorf("it came back with %q, %+v", got, confirmation)
+		}
+	})
+}
+
+func TestAnEdgeThatIsLostForLongIsNamedByNoConfirmation(t *testing.T) {
+	play(t, func(t *testing.T) {
+		s, b := oneEdgeOfTwoKilled(t)
+		time.Sleep(namedTime - time.Second)
+		if confirmation, _ := s.confirmed(s.put("blog", "blog", 2)); !slices.Equal(confirmation.Lost, []string{"b"}) {
+			t.Errorf("lost lately: got %+v", confirmation)
+		}
+		time.Sleep(2 * time.Second)
+		if confirmation, _ := s.confirmed(s.put("blog", "blog", 3)); confirmation.Edges != 1 || len(confirmation.Lost) > 0 {
+			t.Errorf("lost for long: got %+v", confirmation)
+		}
+		if shown := s.feed.Edges()[1]; shown.State != stateLost {
+			t.Errorf("the list of edges says %+v", shown)
+		}
+		b.connect()
+		s.confirmed(s.put("blog", "blog", 4))
+		b.kill()
+		if confirmation, _ := s.confirmed(s.put("blog", "blog", 5)); !slices.Equal(confirmation.Lost, []string{"b"}) {
+			t.Errorf("lost again: got %+v", confirmation)
 		}
 	})
 }

@@ -255,8 +255,8 @@ func (f *Feed) Why(service string) []string {
 		reasons = append(reasons, "no edge routes it: "+err.Error())
 	}
 	if o := f.ledger.orders[service]; o != nil && o.state == orderResting {
-		reasons = append(reasons, fmt.Sprintf("no certificate for %s after %d orders; the next one is due at %s",
-			strings.Join(o.hosts, ", "), o.failures, o.until.UTC().Format(time.RFC3339)))
+		reasons = append(reasons, fmt.Sprintf("no certificate for %s after %s; the next one is due at %s",
+			strings.Join(o.hosts, ", "), fleet.Counted(o.failures, "order"), o.until.UTC().Format(time.RFC3339)))
 	}
 	return reasons
 }

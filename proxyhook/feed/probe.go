@@ -115,18 +115,21 @@ func (p *point) ask(ctx context.Context, address url.URL, host string) answer {
 // prove watches over one entry point until ctx ends.
 func (f *Feed) prove(ctx context.Context, e *edge, p *point) {
 	defer p.client.CloseIdleConnections()
-	timer := time.NewTimer(0)
+	timer := time.NewTimer(idleProbe)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
+		pause := f.proveOnce(ctx, e, p)
+		if pause <= 0 {
+			continue
+		}
+		timer.Reset(pause)
 		select {
-		case <-ctx.Done():
-			return
-		case <-p.done:
-			return
 		case <-p.nudge:
 		case <-timer.C:
+		case <-p.done:
+			return
+		case <-ctx.Done():
 		}
-		timer.Reset(f.proveOnce(ctx, e, p))
 	}
 }
 

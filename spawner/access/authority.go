@@ -90,14 +90,14 @@ func (a *Authority) Authenticate(r *http.Request) (Identity, error) {
 	case len(values) > 1:
 		return Identity{}, fleet.Errorf(fleet.Unauthorized, "more than one Authorization header")
 	case len(values) == 0 && r.Header.Get("token") != "":
-		return a.byToken(r.Context(), r.Header.Get("token"))
+		return a.byToken(r, r.Header.Get("token"))
 	case len(values) == 0:
 		return Identity{}, fleet.Errorf(fleet.Unauthorized, "a credential is needed: a bearer token, or a user name and a password")
 	}
 	scheme, rest, _ := strings.Cut(values[0], " ")
 	switch strings.ToLower(scheme) {
 	case "bearer":
-		return a.byToken(r.Context(), strings.TrimSpace(rest))
+		return a.byToken(r, strings.TrimSpace(rest))
 	case "basic":
 		user, password, ok := r.BasicAuth()
 		if !ok {
@@ -145,13 +145,19 @@ func (a *Authority) check(user, password, address string) (account, error) {
 }
 
 // byToken finds a token of a login, of the configuration or of the store.
-func (a *Authority) byToken(ctx context.Context, token string) (Identity, error) {
-	if !isSession(token) {
-		return a.tokens.find(ctx, token)
+func (a *Authority) byToken(r *http.Request, token string) (identity Identity, err error) {
+	if isSession(token) {
+		var name string
+		name, err = a.sessions.verify(token, a.accounts.find)
+		identity = newIdentity(name, accountScope)
+	} else {
+		identity, err = a.tokens.find(r.Context(), token)
 	}
-	name, err := a.sessions.verify(token, a.accounts.find)
+	if err != nil && fleet.KindOf(err) == fleet.Unauthorized {
+		a.reports.tokenRefused(host(r.RemoteAddr))
+	}
 	if err != nil {
 		return Identity{}, err
 	}
-	return newIdentity(name, accountScope), nil
+	return identity, nil
 }

@@ -14,6 +14,9 @@ const (
 	// cannot fill the record of events.
 	mostReports = 20
 	reportEvery = 10 * time.Second
+	// tokenEvery is how often a refused token is told of: a program that holds a
+	// wrong one, such as an edge, may call a hundred times a second.
+	tokenEvery = 10 * time.Minute
 )
 
 // reports tells of refused logins.
@@ -24,6 +27,9 @@ type reports struct {
 	left   int       // that may be told now
 	filled time.Time // when left was last raised
 	silent int       // not told since the last one that was
+
+	tokenTold   time.Time // when a refused token was last told of
+	tokenSilent int       // refused and not told since
 }
 
 func newReports(tell func(fleet.Event)) *reports {
@@ -53,6 +59,32 @@ func (r *reports) loginRefused(name string, from netip.Addr) {
 		message += fmt.Sprintf(" (and %d more before it)", silent)
 	}
 	r.tell(fleet.Event{Timestamp: time.Now().UTC(), Type: fleet.EventAccess, Message: message})
+}
+
+// tokenRefused tells of a token that is not known or has expired; what it was is told to nobody.
+func (r *reports) tokenRefused(from netip.Addr) {
+	if r.tell == nil {
+		return
+	}
+	r.mu.Lock()
+	now := time.Now()
+	if !r.tokenTold.IsZero() && now.Sub(r.tokenTold) < tokenEvery {
+		r.tokenSilent++
+		r.mu.Unlock()
+		return
+	}
+	silent := r.tokenSilent
+	r.tokenTold, r.tokenSilent = now, 0
+	r.mu.Unlock()
+	address := "an unknown address"
+	if from.IsValid() {
+		address = from.String()
+	}
+	message := fmt.Sprintf("a token that is not known or has expired, from %s, refused", address)
+	if silent > 0 {
+		message += fmt.Sprintf(" (and %d more before it)", silent)
+	}
+	r.tell(fleet.Event{Timestamp: now.UTC(), Type: fleet.EventAccess, Message: message})
 }
 
 // warn tells of something that an operator should mend.

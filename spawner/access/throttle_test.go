@@ -170,6 +170,29 @@ func TestRefusedLoginsAreToldWithoutWhatWasTyped(t *testing.T) {
 	})
 }
 
+func TestRefusedTokensAreToldNowAndThenWithoutThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		refuse := func(token string) {
+			if _, err := s.Authenticate(request("token", token)); fleet.KindOf(err) != fleet.Unauthorized {
+				t.Errorf("got %v", err)
+			}
+		}
+		for range 300 {
+			refuse("spawner_not-the-right-one")
+			time.Sleep(time.Second)
+		}
+		expired := s.store.give("ci", fleet.ScopeRead, time.Now().Add(-time.Hour))
+		time.Sleep(tokenEvery)
+		refuse(expired)
+		want := "access: a token that is not known or has expired, from 192.0.2.1, refused\n" +
+			"access: a token that is not known or has expired, from 192.0.2.1, refused (and 299 more before it)"
+		if got := s.events.text(); got != want {
+			t.Errorf("got\n%s", got)
+		}
+	})
+}
+
 func TestAnAttackDoesNotFillTheRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -21,7 +21,11 @@ type Config struct {
 	Jobs      Jobs
 	Records   Records
 	Edges     Edges
+	Nodes     Nodes
+	Balancer  Balancer
+	Remover   Remover
 	Tokens    Tokens
+	Webhooks  Webhooks
 	Authority Authority
 
 	// These are mounted as they are; nil = their routes are not there.

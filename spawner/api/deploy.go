@@ -60,7 +60,7 @@ func (a *API) deploy(w http.ResponseWriter, r *request) error {
 }
 
 // decodeSpec reads a deploy body, over the service's present spec when it is to
-// be merged; env values that read "redacted" become the stored ones.
+// be merged; secrets that read "redacted" become the stored ones.
 func (a *API) decodeSpec(ctx context.Context, body []byte, merge bool) (fleet.Spec, error) {
 	base := fleet.DefaultSpec()
 	if merge {
@@ -102,26 +102,55 @@ func nameIn(body []byte) string {
 
 // restoreSecrets puts the stored values where a spec that was read from the API came back redacted.
 func (a *API) restoreSecrets(ctx context.Context, spec fleet.Spec) (fleet.Spec, error) {
-	var redacted []string
-	for _, key := range slices.Sorted(maps.Keys(spec.Env)) {
-		if spec.Env[key].Reveal() == fleet.Redacted {
-			redacted = append(redacted, key)
-		}
-	}
-	if len(redacted) == 0 {
+	if !anyRedacted(spec.Env) && !anyRedacted(headersOf(spec)) {
 		return spec, nil
 	}
 	stored, err := a.storedSpec(ctx, spec.Name)
 	if err != nil {
 		return fleet.Spec{}, err
 	}
-	spec.Env = maps.Clone(spec.Env)
-	for _, key := range redacted {
-		value, known := stored.Env[key]
-		if !known {
-			return fleet.Spec{}, fleet.InvalidField("env."+key, "%q stands for a stored value, and none is stored", fleet.Redacted)
+	if spec.Env, err = restored("env.", spec.Env, stored.Env); err != nil {
+		return fleet.Spec{}, err
+	}
+	if anyRedacted(headersOf(spec)) {
+		check := *spec.HealthCheck
+		if check.Headers, err = restored("health_check.headers.", check.Headers, headersOf(stored)); err != nil {
+			return fleet.Spec{}, err
 		}
-		spec.Env[key] = value
+		spec.HealthCheck = &check
 	}
 	return spec, nil
+}
+
+func headersOf(spec fleet.Spec) map[string]fleet.Secret {
+	if spec.HealthCheck == nil {
+		return nil
+	}
+	return spec.HealthCheck.Headers
+}
+
+func anyRedacted(secrets map[string]fleet.Secret) bool {
+	for _, value := range secrets {
+		if value.Reveal() == fleet.Redacted {
+			return true
+		}
+	}
+	return false
+}
+
+// restored returns secrets with the stored values of those that read "redacted".
+// The error names the field, prefix and key, of one that is not stored.
+func restored(prefix string, secrets, stored map[string]fleet.Secret) (map[string]fleet.Secret, error) {
+	whole := maps.Clone(secrets)
+	for _, key := range slices.Sorted(maps.Keys(secrets)) {
+		if secrets[key].Reveal() != fleet.Redacted {
+			continue
+		}
+		value, known := stored[key]
+		if !known {
+			return nil, fleet.InvalidField(prefix+key, "%q stands for a stored value, and none is stored", fleet.Redacted)
+		}
+		whole[key] = value
+	}
+	return whole, nil
 }

@@ -118,6 +118,29 @@ func TestAValueThatReadsRedactedKeepsTheStoredOne(t *testing.T) {
 	}
 }
 
+func TestAHeaderOfACheckThatReadsRedactedKeepsTheStoredOne(t *testing.T) {
+	for _, query := range []string{"", "?merge=true"} {
+		f := newEngine()
+		ask(t, f, "POST", "/api/deploy"+query, `{"name":"api","image":"app:2","health_check":{"type":"http","endpoint":"http://localhost/","headers":{"Authorization":"redacted","X-Other":"new"}}}`)
+		if got := f.deploys[0].HealthCheck.Headers; got["Authorization"].Reveal() != "stored-secret of a header" || got["X-Other"].Reveal() != "new" {
+			t.Errorf("%q: got %v", query, fleet.RevealAll(got))
+		}
+	}
+	w := ask(t, newEngine(), "POST", "/api/deploy", `{"name":"api","image":"app","health_check":{"type":"http","endpoint":"http://localhost/","headers":{"X-Nope":"redacted"}}}`)
+	if got := refusalOf(t, w); w.Code != 400 || got.Field != "health_check.headers.X-Nope" {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+func TestAMergedCheckOfAnotherTypeLeavesWhatItHasNoUseFor(t *testing.T) {
+	f := newEngine()
+	w := ask(t, f, "POST", "/api/deploy?merge=true", `{"name":"api","health_check":{"type":"tcp"}}`)
+	want := fleet.HealthCheck{Type: fleet.CheckTCP}.WithDefaults()
+	if w.Code != 202 || cmp.Diff(&want, f.deploys[0].HealthCheck) != "" {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
 func TestRedactedWithoutAStoredValueIsRefused(t *testing.T) {
 	for _, name := range []string{"api", "web"} {
 		w := ask(t, newEngine(), "POST", "/api/deploy", `{"name":"`+name+`","image":"app","env":{"NOPE":"redacted"}}`)

@@ -3,11 +3,13 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +23,9 @@ type fakeEngine struct {
 	asked   []string
 	specs   map[string]fleet.Spec // stored, by name
 	tokens  []fleet.StoredToken
+	hooks   []fleet.Webhook
 	err     error // what every verb and question fails with
+	frozen  string
 	loading error // why it is not ready
 	job     fleet.Job
 	ended   chan struct{} // WaitJob returns when it is closed
@@ -29,6 +33,8 @@ type fakeEngine struct {
 	filters []fleet.EventFilter
 	follow  chan fleet.Event
 	deploys []fleet.Spec
+	nodes   []fleet.NodeSpec // that were added
+	list    []fleet.Node
 }
 
 func (f *fakeEngine) ask(what ...string) error {
@@ -86,6 +92,10 @@ func (f *fakeEngine) Remove(_ context.Context, name, by string) (fleet.Accepted,
 	return f.accept("remove", name, by)
 }
 
+func (f *fakeEngine) RemoveWithVolumes(_ context.Context, name, by string) (fleet.Accepted, error) {
+	return f.accept("remove-with-volumes", name, by)
+}
+
 func (f *fakeEngine) Wake(_ context.Context, name, by string) (fleet.Accepted, error) {
 	return f.accept("wake", name, by)
 }
@@ -110,9 +120,42 @@ func (f *fakeEngine) Why(name string) (fleet.Why, error) {
 	return fleet.Why{Service: name}, f.ask("why", name)
 }
 
-func (f *fakeEngine) Nodes(context.Context) ([]fleet.Node, error) { return nil, f.ask("nodes") }
+func (f *fakeEngine) Nodes(context.Context) ([]fleet.Node, error) { return f.list, f.ask("nodes") }
 
-func (f *fakeEngine) Ready() error { return f.loading }
+func (f *fakeEngine) AddNode(_ context.Context, spec fleet.NodeSpec, by string) (fleet.Node, error) {
+	f.nodes = append(f.nodes, spec)
+	return fleet.Node{Name: spec.Name, Endpoint: spec.Endpoint}, f.ask("add-node", spec.Name, by)
+}
+
+func (f *fakeEngine) RemoveNode(_ context.Context, name string, force bool, by string) error {
+	return f.ask("remove-node", name, strconv.FormatBool(force), by)
+}
+
+func (f *fakeEngine) UsageOfNode(_ context.Context, name string) (fleet.Resources, error) {
+	return fleet.Resources{CPUShares: 512, MemoryMB: 64}, f.ask("usage", name)
+}
+
+func (f *fakeEngine) DrainNode(_ context.Context, name, by string) error {
+	return f.ask("drain-node", name, by)
+}
+
+func (f *fakeEngine) ResumeNode(_ context.Context, name, by string) error {
+	return f.ask("resume-node", name, by)
+}
+
+func (f *fakeEngine) Rebalance(_ context.Context, question fleet.Rebalance, by string) (fleet.RebalancePlan, error) {
+	plan := fleet.RebalancePlan{ID: "p1", Moves: []fleet.Move{{Service: "web", Replica: "web-0", From: "n1", To: "n2", Reason: "full"}}}
+	if !question.Plan {
+		plan.JobID = "j1"
+	}
+	return plan, f.ask("rebalance", fmt.Sprint(question.Plan, question.Moves), question.ID, by)
+}
+
+func (f *fakeEngine) WhatIf(_ context.Context, question fleet.WhatIf) (fleet.WhatIfAnswer, error) {
+	return fleet.WhatIfAnswer{Nodes: []fleet.NodeLoad{{Name: "n1"}}}, f.ask("whatif", fmt.Sprint(question.Kill, question.Scale))
+}
+
+func (f *fakeEngine) Ready() (string, error) { return f.frozen, f.loading }
 
 func (f *fakeEngine) Edges() []fleet.Edge { return nil }
 
@@ -151,11 +194,15 @@ func (f *fakeEngine) Events(_ context.Context, filter fleet.EventFilter) ([]flee
 	return nil, f.err
 }
 
-func (f *fakeEngine) FollowEvents(_ context.Context, filter fleet.EventFilter) <-chan fleet.Event {
+func (f *fakeEngine) FollowEvents(_ context.Context, filter fleet.EventFilter) (int64, <-chan fleet.Event, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.filters = append(f.filters, filter)
-	return f.follow
+	return 6, f.follow, f.err
+}
+
+func (f *fakeEngine) Record(event fleet.Event) {
+	_ = f.ask("record", string(event.Type), event.Message, event.By)
 }
 
 // fakeTokens is the store of tokens.
@@ -169,6 +216,25 @@ func (f fakeTokens) Add(_ context.Context, token fleet.StoredToken) error {
 func (f fakeTokens) Remove(_ context.Context, name string) error { return f.ask("remove-token", name) }
 
 func (f fakeTokens) List(context.Context) ([]fleet.StoredToken, error) { return f.tokens, f.err }
+
+// fakeWebhooks are webhooks without receivers.
+type fakeWebhooks struct{ *fakeEngine }
+
+func (f fakeWebhooks) Add(_ context.Context, hook fleet.Webhook) (fleet.Webhook, error) {
+	f.hooks = append(f.hooks, hook)
+	hook.Secret = "whsec_shown-once"
+	return hook, f.err
+}
+
+func (f fakeWebhooks) Remove(_ context.Context, name string) error {
+	return f.ask("remove-webhook", name)
+}
+
+func (f fakeWebhooks) List(context.Context) ([]fleet.Webhook, error) { return f.hooks, f.err }
+
+func (f fakeWebhooks) Test(_ context.Context, name, by string) (fleet.WebhookTest, error) {
+	return fleet.WebhookTest{Status: 204}, f.ask("test-webhook", name, by)
+}
 
 // byScope is an authority whose tokens are the names of their scopes.
 type byScope struct{}
@@ -199,13 +265,17 @@ func newEngine() *fakeEngine {
 	stored := fleet.DefaultSpec()
 	stored.Name, stored.Image, stored.Replicas = "api", "app:1", 3
 	stored.Env = map[string]fleet.Secret{"KEY": "stored-secret", "OTHER": "kept"}
+	check := fleet.HealthCheck{
+		Type: fleet.CheckHTTP, Endpoint: "http://localhost/health", Headers: map[string]fleet.Secret{"Authorization": "stored-secret of a header"},
+	}.WithDefaults()
+	stored.HealthCheck = &check
 	return &fakeEngine{specs: map[string]fleet.Spec{"api": stored}, ended: make(chan struct{}), follow: make(chan fleet.Event, 8)}
 }
 
 func newAPI(f *fakeEngine) *API {
 	return New(Config{
-		Deployer: f, Verbs: f, Questions: f, Jobs: f, Records: f, Edges: f,
-		Tokens: fakeTokens{f}, Authority: byScope{}, Feed: answering, Metrics: answering, Direct: answering,
+		Deployer: f, Verbs: f, Questions: f, Jobs: f, Records: f, Edges: f, Nodes: f, Balancer: f, Remover: f,
+		Tokens: fakeTokens{f}, Webhooks: fakeWebhooks{f}, Authority: byScope{}, Feed: answering, Metrics: answering, Direct: answering,
 		Log: slog.New(slog.DiscardHandler),
 	})
 }

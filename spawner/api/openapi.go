@@ -44,17 +44,23 @@ var parameters = map[string]struct{ kind, says string }{
 	"wait":       {"string", `answer at the job's end, or after this duration, such as "60s"`},
 	"dry_run":    {"boolean", "answer the plan and change nothing"},
 	"merge":      {"boolean", "lay the body over the service's present spec"},
-	"force":      {"boolean", "replace even what is right"},
-	"reveal":     {"string", "env: show env values; takes scope admin"},
+	"force":      {"boolean", "do it although something speaks against it: replace what is right, remove a node with replicas"},
+	"volumes":    {"boolean", "remove the volumes too that no other service uses, as far as the spawner has made them"},
+	"used":       {"boolean", "measure what is used of each node, which takes a moment"},
+	"reveal":     {"string", "env: show the values of env and of health_check.headers; takes scope admin"},
 	"tail":       {"integer", "so many lines from the end; all by default"},
 	"since":      {"string", "a time (RFC 3339), or a duration counted back from now"},
 	"follow":     {"boolean", "go on with what comes"},
 	"timestamps": {"boolean", "begin each line with its time"},
 	"replica":    {"string", "of this replica only"},
 	"service":    {"string", "of this service only"},
-	"type":       {"string", "of this type only"},
+	"type":       {"string", "of these types only, with commas between"},
+	"node":       {"string", "of this node only"},
+	"by":         {"string", "only what this token or account asked for"},
+	"until":      {"string", "before this time (RFC 3339), or a duration counted back from now"},
 	"limit":      {"integer", "at most so many"},
-	"after":      {"integer", "only events with a greater id"},
+	"after":      {"integer", "only events with a greater id, ascending from there; without it, the newest"},
+	"before":     {"integer", "only events with a smaller id"},
 	"edge":       {"string", "the name of the edge"},
 }
 
@@ -66,6 +72,7 @@ var choices = map[reflect.Type][]string{
 	reflect.TypeFor[fleet.RestartPolicy](): {"always", "on-failure", "never"},
 	reflect.TypeFor[fleet.PullPolicy]():    {"missing", "always", "never"},
 	reflect.TypeFor[fleet.UpdateOrder]():   {"start-first", "stop-first"},
+	reflect.TypeFor[fleet.Strategy]():      {"spread", "binpack"},
 	reflect.TypeFor[fleet.CheckType]():     {"http", "tcp", "command", "docker", "none"},
 	reflect.TypeFor[fleet.JobState]():      {"queued", "running", "succeeded", "failed", "canceled"},
 }
@@ -174,6 +181,8 @@ func (s schemas) of(t reflect.Type) object {
 		return object{"type": "object"}
 	case reflect.TypeFor[verbAnswer]():
 		return object{"oneOf": []object{s.of(reflect.TypeFor[fleet.Accepted]()), s.of(reflect.TypeFor[fleet.Job]())}}
+	case reflect.TypeFor[rebalanceAnswer]():
+		return object{"oneOf": []object{s.of(reflect.TypeFor[fleet.RebalancePlan]()), s.of(reflect.TypeFor[fleet.Job]())}}
 	case reflect.TypeFor[deployAnswer]():
 		return object{"oneOf": []object{s.of(reflect.TypeFor[verbAnswer]()), s.of(reflect.TypeFor[fleet.Plan]())}}
 	}

@@ -95,9 +95,9 @@ func (r *request) wait() (time.Duration, error) {
 	return d, nil
 }
 
-// since reads a time: RFC 3339, or a duration that is counted back from now.
-func (r *request) since() (time.Time, error) {
-	text := r.query.Get("since")
+// moment reads a time: RFC 3339, or a duration that is counted back from now.
+func (r *request) moment(name string) (time.Time, error) {
+	text := r.query.Get(name)
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -107,7 +107,7 @@ func (r *request) since() (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return time.Now().Add(-d).UTC(), nil
 	}
-	return time.Time{}, fleet.InvalidField("since", `%q is neither a time such as 2024-01-15T10:23:45Z nor a duration such as "10m"`, text)
+	return time.Time{}, fleet.InvalidField(name, `%q is neither a time such as 2024-01-15T10:23:45Z nor a duration such as "10m"`, text)
 }
 
 // noBody refuses a body of a route that takes none; an empty object passes.

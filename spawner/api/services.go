@@ -56,14 +56,6 @@ func (a *API) why(w http.ResponseWriter, r *request) error {
 	return writeJSON(w, http.StatusOK, why)
 }
 
-func (a *API) nodes(w http.ResponseWriter, r *request) error {
-	nodes, err := a.config.Questions.Nodes(r.Context())
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, list(nodes))
-}
-
 func (a *API) edges(w http.ResponseWriter, _ *request) error {
 	return writeJSON(w, http.StatusOK, list(a.config.Edges.Edges()))
 }

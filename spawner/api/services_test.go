@@ -64,7 +64,7 @@ func TestListsAreNeverNull(t *testing.T) {
 func TestEnvIsRedactedUntilAnAdminAsksForIt(t *testing.T) {
 	for _, path := range []string{"/api/services/api", "/api/services/api/revisions"} {
 		hidden := ask(t, newEngine(), "GET", path, "")
-		if hidden.Code != 200 || strings.Contains(hidden.Body.String(), "stored-secret") || !strings.Contains(hidden.Body.String(), `"KEY":"redacted"`) {
+		if hidden.Code != 200 || strings.Contains(hidden.Body.String(), "stored-secret") || !strings.Contains(hidden.Body.String(), `"KEY":"redacted"`) || !strings.Contains(hidden.Body.String(), `"Authorization":"redacted"`) {
 			t.Errorf("%s: got %d %s", path, hidden.Code, hidden.Body)
 		}
 		refused := ask(t, newEngine(), "GET", path+"?reveal=env", "", "Authorization", "Bearer deploy")
@@ -72,21 +72,24 @@ func TestEnvIsRedactedUntilAnAdminAsksForIt(t *testing.T) {
 			t.Errorf("%s as deploy: got %d %s", path, refused.Code, refused.Body)
 		}
 		shown := ask(t, newEngine(), "GET", path+"?reveal=env", "")
-		if shown.Code != 200 || !strings.Contains(shown.Body.String(), `"KEY":"stored-secret"`) {
+		if shown.Code != 200 || !strings.Contains(shown.Body.String(), `"KEY":"stored-secret"`) || !strings.Contains(shown.Body.String(), `"Authorization":"stored-secret of a header"`) {
 			t.Errorf("%s as admin: got %d %s", path, shown.Code, shown.Body)
 		}
 	}
 }
 
-func TestARevealedServiceDiffersInItsEnvAlone(t *testing.T) {
+func TestARevealedServiceDiffersInItsSecretsAlone(t *testing.T) {
 	var hidden, shown map[string]any
 	for target, into := range map[string]*map[string]any{"/api/services/api": &hidden, "/api/services/api?reveal=env": &shown} {
 		if err := json.Unmarshal(ask(t, newEngine(), "GET", target, "").Body.Bytes(), into); err != nil {
 			t.Fatal(err)
 		}
 	}
-	delete(hidden["spec"].(map[string]any), "env")
-	delete(shown["spec"].(map[string]any), "env")
+	for _, answer := range []map[string]any{hidden, shown} {
+		spec := answer["spec"].(map[string]any)
+		delete(spec, "env")
+		delete(spec["health_check"].(map[string]any), "headers")
+	}
 	if diff := cmp.Diff(hidden, shown); diff != "" {
 		t.Error(diff)
 	}
@@ -128,8 +131,15 @@ func TestATokenIsShownOnceAndStoredAsItsHash(t *testing.T) {
 	if list := ask(t, f, "GET", "/api/tokens", ""); strings.Contains(list.Body.String(), made.Token) || !strings.Contains(list.Body.String(), `"ci"`) {
 		t.Errorf("listed %s", list.Body)
 	}
-	if w := ask(t, f, "DELETE", "/api/tokens/ci", ""); w.Code != http.StatusNoContent || f.asked[0] != "remove-token ci" {
-		t.Errorf("got %d %s, asked %v", w.Code, w.Body, f.asked)
+	if w := ask(t, f, "DELETE", "/api/tokens/ci", ""); w.Code != http.StatusNoContent {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+	want := []string{
+		"record access Token ci (scope deploy) made by token:admin token:admin",
+		"remove-token ci", "record access Token ci removed by token:admin token:admin",
+	}
+	if diff := cmp.Diff(want, f.asked); diff != "" {
+		t.Error(diff)
 	}
 }
 

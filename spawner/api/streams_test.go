@@ -50,6 +50,34 @@ func TestLogsAreTextUntilAskedForAsJSON(t *testing.T) {
 	}
 }
 
+func TestALogQueryThatMeansNothingIsRefusedByName(t *testing.T) {
+	for query, field := range map[string]string{"tail=many": "tail", "tail=-2": "tail", "tail=100001": "tail", "since=soon": "since", "follow=maybe": "follow", "lines=3": "lines"} {
+		w := ask(t, newEngine(), "GET", "/api/services/api/logs?"+query, "")
+		if got := refusalOf(t, w); w.Code != 400 || got.Field != field {
+			t.Errorf("%s: got %d %s", query, w.Code, w.Body)
+		}
+	}
+}
+
+func TestFollowedLogsGiveASignOfLifeWhileNothingIsWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newEngine()
+		f.lines = func(ctx context.Context, line func(fleet.LogLine) error) error {
+			time.Sleep(keepAlive + time.Second)
+			_ = line(fleet.LogLine{Time: at, Replica: "api-0", Text: "late"})
+			<-ctx.Done()
+			return nil
+		}
+		conn := dial(t, f, "/api/services/api/logs?follow=true", "Accept: application/x-ndjson")
+		body := answerBody(t, conn, "application/x-ndjson")
+		want := "\n" + `{"time":"2024-01-15T10:23:45Z","replica":"api-0","stream":"","text":"late"}` + "\n"
+		if diff := cmp.Diff(want, readText(t, body, len(want))); diff != "" {
+			t.Error(diff)
+		}
+		conn.Close()
+	})
+}
+
 func TestLogsThatBreakOffSaySo(t *testing.T) {
 	f := newEngine()
 	f.lines = twoLines(fleet.Errorf(fleet.Unavailable, "node local is silent"))
@@ -131,8 +159,8 @@ func TestEventsAreStreamedWithTheirIds(t *testing.T) {
 		f.follow <- fleet.Event{ID: 7, Timestamp: at, Type: fleet.EventWake, Service: "api", Message: "two\nlines"}
 		conn := dial(t, f, "/api/events?service=api", "Accept: text/event-stream", "Last-Event-ID: 6")
 		body := answerBody(t, conn, "text/event-stream")
-		want := "retry: 1000\n\n" +
-			"id: 7\n" + `data: {"id":7,"timestamp":"2024-01-15T10:23:45Z","type":"wake","service":"api","container":"","node_id":"","message":"two\nlines"}` + "\n\n"
+		want := "retry: 1000\nid: 6\n\n" +
+			"id: 7\n" + `data: {"id":7,"timestamp":"2024-01-15T10:23:45Z","type":"wake","service":"api","container":"","node_id":"","message":"two\nlines","by":""}` + "\n\n"
 		if diff := cmp.Diff(want, readText(t, body, len(want))); diff != "" {
 			t.Error(diff)
 		}
@@ -143,7 +171,12 @@ func TestEventsAreStreamedWithTheirIds(t *testing.T) {
 		if got := readText(t, body, len(": keep-alive\n\n")); got != ": keep-alive\n\n" || time.Since(began) > keepAlive {
 			t.Errorf("got %q after %s", got, time.Since(began))
 		}
-		close(f.follow) // the engine found the reader too slow
+		f.follow <- fleet.Event{ID: 9, Timestamp: at, Type: fleet.EventGap, Message: "gone"}
+		want = "id: 9\nevent: gap\n" + `data: {"id":9,"timestamp":"2024-01-15T10:23:45Z","type":"gap","service":"","container":"","node_id":"","message":"gone","by":""}` + "\n\n"
+		if diff := cmp.Diff(want, readText(t, body, len(want))); diff != "" {
+			t.Error(diff)
+		}
+		close(f.follow)
 		if rest, err := io.ReadAll(body); len(rest) > 0 || err != nil {
 			t.Errorf("got %q, %v after the end", rest, err)
 		}
@@ -173,10 +206,27 @@ func readText(t *testing.T, r io.Reader, n int) string {
 
 func TestEventsAreSelectedByTheQuery(t *testing.T) {
 	f := newEngine()
-	ask(t, f, "GET", "/api/events?service=api&type=wake&since=2024-01-15T10:23:45Z&after=3&limit=5", "")
-	want := fleet.EventFilter{Service: "api", Type: fleet.EventWake, Since: at, After: 3, Limit: 5}
-	if diff := cmp.Diff([]fleet.EventFilter{want}, f.filters); diff != "" {
+	ask(t, f, "GET", "/api/events?service=api&replica=api-1&node=n1&by=ci&type=wake,sleep&since=2024-01-15T10:23:45Z&until=2024-01-15T10:23:46Z&after=3&before=9&limit=5", "")
+	ask(t, f, "GET", "/api/events?after=0", "")
+	want := []fleet.EventFilter{{
+		Service: "api", Container: "api-1", Node: "n1", By: "ci", Types: []fleet.EventType{fleet.EventWake, fleet.EventSleep},
+		Since: at, Until: at.Add(time.Second), After: 3, Before: 9, Limit: 5,
+	}, {After: -1}}
+	if diff := cmp.Diff(want, f.filters); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAQueryForEventsThatMeansNothingIsRefusedByName(t *testing.T) {
+	for query, field := range map[string]string{
+		"type=wakes": "type", "type=wake,": "type", "type=gap": "type", "since=yesterday": "since", "until=soon": "until",
+		"after=-1": "after", "before=0": "before", "limit=0": "limit", "limit=1000000": "limit", "follow=maybe": "follow", "kind=wake": "kind",
+	} {
+		f := newEngine()
+		w := ask(t, f, "GET", "/api/events?"+query, "")
+		if got := refusalOf(t, w); w.Code != 400 || got.Field != field || len(f.filters) != 0 {
+			t.Errorf("%s: got %d %s", query, w.Code, w.Body)
+		}
 	}
 }
 

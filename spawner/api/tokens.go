@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -66,6 +67,7 @@ func (a *API) addToken(w http.ResponseWriter, r *request) error {
 	if err := a.config.Tokens.Add(r.Context(), fleet.StoredToken{Token: token, Hash: access.Hash(secret)}); err != nil {
 		return err
 	}
+	a.noteAccess(r, "Token %s (scope %s) made by %s", token.Name, token.Scope, r.by)
 	token.Token = secret.Reveal()
 	return writeJSON(w, http.StatusCreated, token)
 }
@@ -74,6 +76,12 @@ func (a *API) removeToken(w http.ResponseWriter, r *request) error {
 	if err := a.config.Tokens.Remove(r.Context(), r.name("name")); err != nil {
 		return err
 	}
+	a.noteAccess(r, "Token %s removed by %s", r.name("name"), r.by)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// noteAccess records a change of who may call.
+func (a *API) noteAccess(r *request, format string, args ...any) {
+	a.config.Records.Record(fleet.Event{Type: fleet.EventAccess, Message: fmt.Sprintf(format, args...), By: r.by})
 }

@@ -85,8 +85,8 @@ func (a *API) finish(w http.ResponseWriter, r *request, accepted fleet.Accepted,
 		return writeJSON(w, http.StatusAccepted, accepted)
 	}
 	job, err := a.await(r, accepted.JobID, wait)
-	if err != nil {
-		return err
+	if err != nil { // the spawner ends, say: accepted it is, and a refusal would have it asked for again
+		return writeJSON(w, http.StatusAccepted, accepted)
 	}
 	if !job.State.Ended() {
 		return writeJSON(w, http.StatusAccepted, job)

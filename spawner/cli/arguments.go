@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"edgespawner/fleet"
+	"edgespawner/spawner/client"
 )
 
 // exactly wants one argument for each of the names.
@@ -56,6 +59,14 @@ const completionWait = 2 * time.Second
 
 // completeServices offers the names of services to a shell; repeated = for every argument.
 func (a *app) completeServices(repeated bool) cobra.CompletionFunc {
+	return completeNames(a, repeated, (*client.Client).Services, func(service fleet.Service) (name, state string) {
+		return service.Name, string(service.Status)
+	})
+}
+
+// completeNames offers names from a list of the API, each with a word on its state;
+// repeated = for every argument, else for the first.
+func completeNames[T any](a *app, repeated bool, list func(*client.Client, context.Context) ([]T, error), tell func(T) (name, state string)) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) > 0 && !repeated {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -67,13 +78,14 @@ func (a *app) completeServices(repeated bool) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		defer hangUp(c)
-		services, err := c.Services(ctx)
+		things, err := list(c, ctx)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		names := make([]string, len(services))
-		for i, service := range services {
-			names[i] = service.Name + "\t" + string(service.Status)
+		names := make([]string, len(things))
+		for i, thing := range things {
+			name, state := tell(thing)
+			names[i] = name + "\t" + state
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"edgespawner/fleet"
 	"edgespawner/spawner/daemon"
 )
 
@@ -12,7 +13,13 @@ func (a *app) backup() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the spawner's database to a file; the spawner may run meanwhile",
-		Args:  exactly("FILE"),
+		Long: `Copy the spawner's database to a file; the spawner may run meanwhile.
+
+It works on the spawner's own files, so where that runs in a container it is run
+there, and the file is brought out.`,
+		Example: `  docker exec "$(./build_project.sh compose ps -q spawner)" spawner backup /tmp/spawner.db
+  docker cp "$(./build_project.sh compose ps -q spawner):/tmp/spawner.db" .`,
+		Args: exactly("FILE"),
 	}
 	stateDir := a.stateful(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -20,10 +27,17 @@ func (a *app) backup() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := daemon.Backup(cmd.Context(), dir, args[0]); err != nil {
+		err = daemon.Backup(cmd.Context(), dir, args[0])
+		if fleet.KindOf(err) == fleet.NotFound {
+			return fmt.Errorf("%w: where the spawner runs in a container, run it there: docker exec CONTAINER spawner backup FILE", err)
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintf(a.Out, "Saved the state of %s to %s\n", dir, args[0])
+		if key := daemon.KeyFile(dir); key != "" {
+			fmt.Fprintf(a.Err, "The key file %s belongs to it, kept apart: it opens the credentials of the nodes\n", key)
+		}
 		return nil
 	}
 	return cmd

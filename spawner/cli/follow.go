@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,7 +145,7 @@ func jobDone(job fleet.Job) string {
 	case fleet.JobSleep:
 		text = job.Service + " is asleep"
 	default:
-		text = fmt.Sprintf("%s: %s done", job.Service, job.Kind)
+		text = fmt.Sprintf("%s: %s done", jobSubject(job), job.Kind)
 	}
 	return text + " in " + showSpan(jobSpan(job))
 }
@@ -158,12 +159,16 @@ func jobSpan(job fleet.Job) time.Duration {
 
 // jobError is the error of a job that has not done what was asked.
 func jobError(job fleet.Job) error {
-	if job.State == fleet.JobCanceled {
-		return fmt.Errorf("%s of %s was canceled (job %s)", job.Kind, job.Service, job.ID)
-	}
 	reason := job.Error
 	if reason == "" {
 		reason = "no reason was given"
 	}
-	return fmt.Errorf("%s of %s failed: %s (job %s)", job.Kind, job.Service, reason, job.ID)
+	how := "failed"
+	if job.State == fleet.JobCanceled {
+		how = "was not done" // somebody's will: it was canceled, or another job took its place
+	}
+	return fmt.Errorf("%s of %s %s: %s (job %s)", job.Kind, jobSubject(job), how, reason, job.ID)
 }
+
+// jobSubject is what a job is about: a service, or the nodes.
+func jobSubject(job fleet.Job) string { return cmp.Or(job.Service, "the nodes") }

@@ -62,9 +62,10 @@ func TestADeployIsFollowedToItsEnd(t *testing.T) {
 func TestTheExitCodeIsThatOfTheJob(t *testing.T) {
 	for state, want := range map[fleet.JobState]string{
 		fleet.JobFailed:   "spawner: deploy of api failed: api-0: not ready in 60s (job j1)\n",
-		fleet.JobCanceled: "spawner: deploy of api was canceled (job j1)\n",
+		fleet.JobCanceled: "spawner: deploy of api was not done: a newer deploy took its place (job j1)\n",
 	} {
-		stub := newSpawner(t, deploying(ended(state, "api-0: not ready in 60s")))
+		reason := map[fleet.JobState]string{fleet.JobFailed: "api-0: not ready in 60s", fleet.JobCanceled: "a newer deploy took its place"}[state]
+		stub := newSpawner(t, deploying(ended(state, reason)))
 		got := stub.ask(t, "deploy", "--name", "api")
 		if got.code != exitFailed || got.out != "" || !strings.HasSuffix(got.err, want) {
 			t.Errorf("%s: got %+v", state, got)
@@ -176,6 +177,39 @@ func TestOnATerminalWhatRunsIsOneLineThatIsWrittenAgain(t *testing.T) {
 	want := "  ✓ pull                                  1.5s  myapp:2\n" +
 		"  … probe api-0 2s\r\x1b[K  … probe api-0 2s\r\x1b[K" +
 		"  ✗ probe api-0                             2s\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAttemptsAndARestartOfTheSpawnerAreShown(t *testing.T) {
+	trying := func(attempts int, detail string, state fleet.JobState, started string) fleet.Job {
+		job := running
+		job.StartedAt = at(started)
+		step := fleet.Step{Verb: "pull", State: state, Detail: detail, Attempts: attempts, StartedAt: at("10:23:45.000")}
+		if state.Ended() {
+			step.EndedAt = at("10:23:48.000")
+		}
+		job.Steps = []fleet.Step{step}
+		return job
+	}
+	var out bytes.Buffer
+	p := newProgress(&out, false)
+	p.now = func() time.Time { return at("10:23:47.000") }
+	const failed = "attempt 1 failed: the registry fails; again in 1s"
+	for _, look := range []fleet.Job{
+		trying(0, "", fleet.JobRunning, "10:23:45.000"),
+		trying(1, failed, fleet.JobRunning, "10:23:45.000"),
+		trying(1, failed, fleet.JobRunning, "10:23:45.000"),
+		trying(0, "", fleet.JobRunning, "10:23:46.000"), // the next process
+		trying(2, "myapp:2", fleet.JobSucceeded, "10:23:46.000"),
+	} {
+		p.show(look)
+	}
+	p.end()
+	want := "  … pull\n  … pull  attempt 1 failed: the registry fails; again in 1s\n" +
+		"  … the spawner was restarted and goes on with it\n  … pull\n" +
+		"  ✓ pull                                    3s  myapp:2 (2 attempts)\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
 	}

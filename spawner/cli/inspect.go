@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -21,7 +22,7 @@ func (a *app) inspect() *cobra.Command {
 		Args:              exactly("NAME"),
 		ValidArgsFunction: a.completeServices(false),
 	}
-	cmd.Flags().BoolVar(&reveal, "reveal-env", false, "show the values of variables; takes a token of scope admin")
+	cmd.Flags().BoolVar(&reveal, "reveal-env", false, "show the values of variables and of check headers; takes a token of scope admin")
 	cmd.RunE = a.dialing(func(cmd *cobra.Command, args []string, c *client.Client) error {
 		ask := c.Service
 		if reveal {
@@ -45,23 +46,19 @@ func shownDetail(detail fleet.ServiceDetail, reveal bool) any {
 	if !reveal {
 		return detail
 	}
-	type spec struct {
-		fleet.Spec
-		Env map[string]string `json:"env,omitempty"`
-	}
 	return struct {
 		fleet.ServiceDetail
-		Spec spec `json:"spec"`
-	}{detail, spec{detail.Spec, shownEnv(detail.Spec.Env, true)}}
+		Spec any `json:"spec"`
+	}{detail, detail.Spec.Reveal()}
 }
 
 func shownEnv(env map[string]fleet.Secret, reveal bool) map[string]string {
+	if reveal {
+		return fleet.RevealAll(env)
+	}
 	shown := make(map[string]string, len(env))
 	for key, value := range env {
 		shown[key] = value.String()
-		if reveal {
-			shown[key] = value.Reveal()
-		}
 	}
 	return shown
 }
@@ -88,6 +85,10 @@ func (a *app) printDetail(detail fleet.ServiceDetail, reveal bool) error {
 	line("Sleep:", showSleep(detail.Spec.Sleep))
 	line("Check:", showCheck(detail.Spec.HealthCheck))
 	line("Limits:", showLimits(detail.Spec.Resources))
+	line("Placement:", showPlacement(detail.Spec.Placement)...)
+	line("Volumes:", showVolumes(detail.Spec.Volumes)...)
+	line("Restart:", showRestart(detail.Spec))
+	line("Drift:", showDrift(detail.Detail)...)
 	env := shownEnv(detail.Spec.Env, reveal)
 	line("Env:", pairs(env)...)
 	line("Labels:", pairs(detail.Spec.Labels)...)
@@ -149,7 +150,36 @@ func showCheck(check *fleet.HealthCheck) string {
 	if check.Interval == 0 {
 		return text
 	}
-	return fmt.Sprintf("%s every %s, timeout %s, %d retries", text, check.Interval, check.Timeout, check.Retries)
+	return fmt.Sprintf("%s every %s, timeout %s, %s", text, check.Interval, check.Timeout, retries(check.Retries))
+}
+
+func retries(n int) string {
+	if n == 1 {
+		return "1 retry"
+	}
+	return fmt.Sprintf("%d retries", n)
+}
+
+func showRestart(spec fleet.Spec) string {
+	if spec.Restart == "" || spec.Restart == fleet.RestartAlways && spec.RestartLimit == (fleet.RestartLimit{}) {
+		return "" // as every service has it
+	}
+	text := fmt.Sprintf("%s, %s at most", spec.Restart, fleet.Counted(spec.RestartLimit.Most(), "time"))
+	if spec.RestartLimit.Window != 0 {
+		return fmt.Sprintf("%s in %s", text, spec.RestartLimit.Window)
+	}
+	return fmt.Sprintf("%s without being up for %s", text, fleet.RestartReset)
+}
+
+// showDrift says what somebody changed in the containers.
+func showDrift(replicas []fleet.ReplicaDetail) []string {
+	var texts []string
+	for _, replica := range replicas {
+		for _, difference := range replica.Drift {
+			texts = append(texts, replica.Name+": "+difference)
+		}
+	}
+	return texts
 }
 
 func showLimits(resources fleet.Resources) string {
@@ -158,9 +188,16 @@ func showLimits(resources fleet.Resources) string {
 		parts = append(parts, fmt.Sprintf("%d MiB of memory", resources.MemoryMB))
 	}
 	if resources.CPUShares > 0 {
-		parts = append(parts, fmt.Sprintf("%g CPUs reserved", float64(resources.CPUShares)/1024))
+		parts = append(parts, showCPUs(resources.CPUShares)+" reserved")
 	}
 	return strings.Join(parts, ", ")
+}
+
+func showCPUs(shares int) string {
+	if shares == 1024 {
+		return "1 CPU"
+	}
+	return fmt.Sprintf("%g CPUs", float64(shares)/1024)
 }
 
 func showPorts(ports []fleet.Port) string {
@@ -170,7 +207,11 @@ func showPorts(ports []fleet.Port) string {
 		if protocol == "" {
 			protocol = "tcp"
 		}
-		texts[i] = fmt.Sprintf("%d->%d/%s", port.HostPort, port.ContainerPort, protocol)
+		host := fmt.Sprint(port.HostPort)
+		if port.HostIP != "" {
+			host = net.JoinHostPort(port.HostIP, host)
+		}
+		texts[i] = fmt.Sprintf("%s->%d/%s", host, port.ContainerPort, protocol)
 	}
 	return strings.Join(texts, ", ")
 }

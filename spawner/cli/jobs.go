@@ -87,7 +87,7 @@ func (a *app) printJob(job fleet.Job) error {
 		if !step.EndedAt.IsZero() && !step.StartedAt.IsZero() {
 			took = showSpan(step.EndedAt.Sub(step.StartedAt))
 		}
-		steps.row(step.Verb, step.Replica, step.State, took, step.Detail)
+		steps.row(step.Verb, step.Replica, step.State, took, stepDetail(step))
 	}
 	return steps.print(a.Out)
 }
@@ -114,7 +114,7 @@ func (a *app) jobsCancel() *cobra.Command {
 				return fmt.Errorf("job %s was not canceled: it had %s", job.ID, job.State)
 			}
 			if !a.json {
-				fmt.Fprintf(a.Out, "Canceled %s of %s\n", job.Kind, job.Service)
+				fmt.Fprintf(a.Out, "Canceled %s of %s\n", job.Kind, jobSubject(job))
 			}
 			return nil
 		}),

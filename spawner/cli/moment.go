@@ -9,7 +9,7 @@ import (
 var momentForms = []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
 
 // parseMoment reads a moment, or how long ago it was; empty = the zero time.
-func parseMoment(text string, now time.Time) (time.Time, error) {
+func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -21,7 +21,7 @@ func parseMoment(text string, now time.Time) (time.Time, error) {
 			return moment, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since: %q is neither how long ago, such as 10m, nor a time, such as 2024-01-15 10:23:45 or 2024-01-15T10:23:45Z", text)
+	return time.Time{}, fmt.Errorf("%s: %q is neither how long ago, such as 10m, nor a time, such as 2024-01-15 10:23:45 or 2024-01-15T10:23:45Z", flag, text)
 }
 
 // showMoment writes a time for people; - for none.

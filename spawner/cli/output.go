@@ -1,27 +1,53 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 )
 
 // printJSON writes one value for programs.
-func (a *app) printJSON(value any) error {
-	encoder := json.NewEncoder(a.Out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(value)
-}
+func (a *app) printJSON(value any) error { return a.encode(value, "  ") }
 
 // printJSONLine writes one of many values, a line each.
-func (a *app) printJSONLine(value any) error {
-	encoder := json.NewEncoder(a.Out)
+func (a *app) printJSONLine(value any) error { return a.encode(value, "") }
+
+func (a *app) encode(value any, indent string) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
+	encoder.SetIndent("", indent)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	_, err := a.Out.Write(escapeRest(text.Bytes()))
+	return err
+}
+
+// escapeRest escapes what JSON lets stand in a string and a terminal would obey.
+func escapeRest(text []byte) []byte {
+	if !bytes.ContainsFunc(text, obeyed) {
+		return text
+	}
+	var out []byte
+	for _, r := range string(text) {
+		if obeyed(r) {
+			out = fmt.Appendf(out, "\\u%04x", r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
+}
+
+// obeyed says whether a terminal would obey a character rather than show it; but for tabs and line breaks.
+func obeyed(r rune) bool {
+	return r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control))
 }
 
 // printList writes a list for programs; an empty one is [], never null.
@@ -63,7 +89,7 @@ func printable(text string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return ' '
-		case unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control):
+		case obeyed(r):
 			return unicode.ReplacementChar
 		}
 		return r

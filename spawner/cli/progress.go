@@ -15,8 +15,15 @@ type progress struct {
 	out      io.Writer
 	terminal bool
 	now      func() time.Time
-	shown    []fleet.JobState // of each step, as last shown
-	status   bool             // a line to be written over stands on the terminal
+	began    time.Time   // when the job was taken up that is shown: a restart of the spawner takes it up anew
+	shown    []shownStep // of that life
+	status   bool        // a line to be written over stands on the terminal
+}
+
+// shownStep is what was shown last of a step.
+type shownStep struct {
+	state  fleet.JobState
+	detail string
 }
 
 func newProgress(out io.Writer, terminal bool) *progress {
@@ -26,20 +33,26 @@ func newProgress(out io.Writer, terminal bool) *progress {
 // show takes the job as it is now.
 func (p *progress) show(job fleet.Job) {
 	p.erase()
+	if !p.began.Equal(job.StartedAt) {
+		if len(p.shown) > 0 {
+			fmt.Fprintln(p.out, "  … the spawner was restarted and goes on with it")
+		}
+		p.began, p.shown = job.StartedAt, nil
+	}
 	var running []string
 	for i, step := range job.Steps {
 		if i == len(p.shown) {
-			p.shown = append(p.shown, "")
+			p.shown = append(p.shown, shownStep{})
 		}
 		before := p.shown[i]
-		p.shown[i] = step.State
+		p.shown[i] = shownStep{step.State, step.Detail}
 		switch {
-		case step.State.Ended() && before != step.State:
+		case step.State.Ended() && before.state != step.State:
 			p.line(step)
 		case step.State == fleet.JobRunning:
-			running = append(running, stepName(step)+p.since(step))
-			if before != step.State && !p.terminal {
-				fmt.Fprintf(p.out, "  … %s\n", stepName(step))
+			running = append(running, strings.TrimSpace(stepName(step)+p.since(step)+" "+stepDetail(step)))
+			if before != p.shown[i] && !p.terminal {
+				fmt.Fprintf(p.out, "  … %s\n", strings.TrimSpace(stepName(step)+"  "+stepDetail(step)))
 			}
 		}
 	}
@@ -57,8 +70,8 @@ func (p *progress) line(step fleet.Step) {
 	if !step.StartedAt.IsZero() && !step.EndedAt.IsZero() {
 		text = fmt.Sprintf("%-38s %7s", text, showSpan(step.EndedAt.Sub(step.StartedAt)))
 	}
-	if step.Detail != "" {
-		text += "  " + printable(step.Detail)
+	if detail := stepDetail(step); detail != "" {
+		text += "  " + detail
 	}
 	fmt.Fprintln(p.out, strings.TrimRight(text, " "))
 }
@@ -94,6 +107,15 @@ func (p *progress) since(step fleet.Step) string {
 		return " " + took.Round(time.Second).String()
 	}
 	return ""
+}
+
+// stepDetail is what there is to say of a step, and how often it was tried.
+func stepDetail(step fleet.Step) string {
+	detail := printable(step.Detail)
+	if step.Attempts > 1 && step.State.Ended() {
+		detail = strings.TrimSpace(fmt.Sprintf("%s (%d attempts)", detail, step.Attempts))
+	}
+	return detail
 }
 
 func stepName(step fleet.Step) string {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,13 @@ func (a *app) restore() *cobra.Command {
 			return err
 		}
 		fmt.Fprintf(a.Out, "Restored the state of %s from %s\n", dir, args[0])
+		locked, err := daemon.LockedNodes(cmd.Context(), dir)
+		if err != nil {
+			return err
+		}
+		if len(locked) > 0 {
+			fmt.Fprintf(a.Err, "The credentials of these nodes cannot be read: %s. Put the key file node.key of that time into %s, or give them again with node add --update\n", strings.Join(locked, ", "), dir)
+		}
 		return nil
 	}
 	return cmd

@@ -50,7 +50,7 @@ one above it; else it is ` + defaultURL + `.`,
 	root.AddGroup(&cobra.Group{ID: groupServices, Title: "Services:"}, &cobra.Group{ID: groupFleet, Title: "The fleet:"})
 	add(root, groupServices, a.deploy(), a.ps(), a.inspect(), a.scale(), a.restart(), a.revisions(), a.rollback(),
 		a.logs(), a.events(), a.wake(), a.sleep(), a.why(), a.rm())
-	add(root, groupFleet, a.serve(), a.node(), a.edges(), a.jobs(), a.token(), a.backup(), a.restore())
+	add(root, groupFleet, a.serve(), a.node(), a.rebalance(), a.whatif(), a.edges(), a.jobs(), a.token(), a.webhook(), a.backup(), a.restore())
 	root.AddCommand(a.version(), a.completion(), a.docs())
 	return root
 }

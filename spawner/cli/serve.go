@@ -12,6 +12,7 @@ import (
 
 func (a *app) serve() *cobra.Command {
 	config := daemon.DefaultConfig()
+	config.Version = versionText()
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the spawner",

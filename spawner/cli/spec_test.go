@@ -201,12 +201,19 @@ func TestFlagsSayOnlyWhatTheyName(t *testing.T) {
 		{"--health http://localhost:1/h", `{"health_check":{"command":[],"endpoint":"http://localhost:1/h","port":0,"type":"http"}}`},
 		{"--health tcp", `{"health_check":{"command":[],"endpoint":"","port":0,"type":"tcp"}}`},
 		{"--health tcp:9000", `{"health_check":{"command":[],"endpoint":"","port":9000,"type":"tcp"}}`},
+		{"--restart never", `{"restart":"never","restart_limit":{"attempts":0,"window":"0s"}}`},
+		{"--restart on-failure:5", `{"restart":"on-failure","restart_limit":{"attempts":5,"window":"0s"}}`},
+		{"--restart always:5/10m", `{"restart":"always","restart_limit":{"attempts":5,"window":"10m"}}`},
 		{"--health none", `{"health_check":{"command":[],"endpoint":"","port":0,"type":"none"}}`},
 		{"--memory 512 --cpu 0.5", `{"resources":{"cpu_shares":512,"memory_mb":512}}`},
 		{"--memory 512m", `{"resources":{"memory_mb":512}}`},
 		{"--memory 1.5GB", `{"resources":{"memory_mb":1536}}`},
 		{"--label a.b=c --label d=", `{"labels":{"a.b":"c","d":""}}`},
 		{"--env A- --env B=1 --label a.b-", `{"env":{"A":null,"B":"1"},"labels":{"a.b":null}}`},
+		{"--volume data:/var/lib/app --volume seed:/seed:ro", `{"volumes":[{"name":"data","path":"/var/lib/app"},{"name":"seed","path":"/seed","read_only":true}]}`},
+		{"--constraint zone==eu --constraint node!=node-1 --prefer disk==ssd", `{"placement":{"constraints":["zone==eu","node!=node-1"],"prefer":["disk==ssd"]}}`},
+		{"--spread zone:required --spread node --anti-affinity node --strategy binpack", `{"placement":{"anti_affinity":"node","spread":[{"over":"zone","required":true},{"over":"node"}],"strategy":"binpack"}}`},
+		{"--anti-affinity none", `{"placement":{"anti_affinity":""}}`},
 		{"--network one --network two", `{"networks":["one","two"]}`},
 		{"--command sleep --command 10", `{"command":["sleep","10"]}`},
 		{"-- sleep --replicas 10", `{"command":["sleep","--replicas","10"]}`},
@@ -230,11 +237,11 @@ func sameJSON(t *testing.T, a, b string) bool {
 
 func TestFlagsThatDoNotParseAreAllNamedTogether(t *testing.T) {
 	body, result := bodyOf(t, "", nil, "--name", "api", "--memory", "much", "--cpu", "-1", "--port", "x:80", "--cookie", "instance",
-		"--health", "ping", "--label", "=x", "--env", "NOWHERE")
+		"--health", "ping", "--restart", "always:0", "--label", "=x", "--env", "NOWHERE", "--volume", "/srv:/data", "--spread", "zone:always")
 	if body != "" || result.code != exitFailed {
 		t.Errorf("got %s, %+v", body, result)
 	}
-	for _, flag := range []string{"--memory", "--cpu", "--port", "--cookie", "--health", "--label", "--env"} {
+	for _, flag := range []string{"--memory", "--cpu", "--port", "--cookie", "--health", "--restart", "--label", "--env", "--volume", "--spread"} {
 		if !strings.Contains(result.err, "spawner: "+flag+": ") {
 			t.Errorf("%s is not named in\n%s", flag, result.err)
 		}

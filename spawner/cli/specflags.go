@@ -14,12 +14,13 @@ import (
 // specFlags are the flags of deploy that say what a service is. What was not
 // given is not sent, so that it stays as it is.
 type specFlags struct {
-	name, image, path, protocol, sleepMode, wakeAnswer, health, memory, cpu, cookie string
-	sleepAfter, maxWait                                                             string
-	replicas, routePort                                                             int
-	env, envFiles, ports, labels, networks, command                                 []string
-	hosts                                                                           []string // without the spawner's URL, see hostsValue
-	strip, tls, noFailover                                                          bool
+	name, image, path, protocol, sleepMode, wakeAnswer, health, memory, cpu, cookie, restart string
+	sleepAfter, maxWait                                                                      string
+	replicas, routePort                                                                      int
+	env, envFiles, ports, labels, networks, command                                          []string
+	hosts                                                                                    []string // without the spawner's URL, see hostsValue
+	strip, tls, noFailover                                                                   bool
+	placement                                                                                placementFlags
 }
 
 func (f *specFlags) bind(cmd *cobra.Command, url *string) {
@@ -43,15 +44,18 @@ func (f *specFlags) bind(cmd *cobra.Command, url *string) {
 	flags.StringVar(&f.sleepMode, "sleep-mode", "", "how deeply: `pause|stop|deep`")
 	flags.StringVar(&f.wakeAnswer, "wake-answer", "", "what the request gets that wakes it: `auto|hold|page|redirect`")
 	flags.StringVar(&f.maxWait, "max-wait", "", "let such a request wait at most this `time`")
+	flags.StringVar(&f.restart, "restart", "", "which ends of the app are mended, and how often in a row: `always|on-failure|never[:TIMES[/WINDOW]]`")
 	flags.StringVar(&f.health, "health", "", "the health check: a `URL|tcp|tcp:PORT|none|docker`")
 	flags.StringVar(&f.memory, "memory", "", "reserve and limit memory: `size` such as 512m or 2g")
 	flags.StringVar(&f.cpu, "cpu", "", "reserve this `number` of CPUs, such as 0.5")
 	flags.StringArrayVar(&f.labels, "label", nil, "a label as `KEY=VALUE`; KEY- takes it out; may be repeated")
 	flags.StringArrayVar(&f.networks, "network", nil, "a `network` instead of the fleet's own; may be repeated")
+	f.placement.bind(cmd)
 	flags.StringArrayVar(&f.command, "command", nil, "a `word` of the command instead of the image's; may be repeated; or all words after --")
 	complete(cmd, "protocol", "http", "https", "h2c")
 	complete(cmd, "sleep-mode", string(fleet.SleepPause), string(fleet.SleepStop), string(fleet.SleepDeep))
 	complete(cmd, "wake-answer", string(fleet.AnswerAuto), string(fleet.AnswerHold), string(fleet.AnswerPage), string(fleet.AnswerRedirect))
+	complete(cmd, "restart", string(fleet.RestartAlways), string(fleet.RestartOnFailure), string(fleet.RestartNever))
 	complete(cmd, "health", string(fleet.CheckTCP), string(fleet.CheckNone), string(fleet.CheckDocker))
 }
 
@@ -85,12 +89,14 @@ func (f *specFlags) body(flags *pflag.FlagSet, after []string, system System) (o
 	b.put("replicas", "replicas", f.replicas)
 	b.put("network", "networks", f.networks)
 	f.route(b)
+	f.placement.put(b)
 	b.put("sleep-after", "sleep.after", f.sleepAfter)
 	b.put("sleep-mode", "sleep.mode", f.sleepMode)
 	b.put("wake-answer", "wake.answer", f.wakeAnswer)
 	b.put("max-wait", "wake.max_wait", f.maxWait)
 	b.parse("memory", "resources.memory_mb", func() (any, error) { return parseMemory(f.memory) })
 	b.parse("cpu", "resources.cpu_shares", func() (any, error) { return parseCPU(f.cpu) })
+	f.restarts(b)
 	b.parse("health", "health_check", func() (any, error) { return parseHealth(f.health) })
 	b.parse("port", "ports", func() (any, error) { return parsePorts(f.ports) })
 	b.parse("label", "labels", func() (any, error) { return parsePairs(f.labels, nil) })
@@ -99,6 +105,13 @@ func (f *specFlags) body(flags *pflag.FlagSet, after []string, system System) (o
 		b.set("env", "env", func() (any, error) { return parseEnv(f.envFiles, f.env, system) })
 	}
 	return b.body, b.err()
+}
+
+// restarts names both parts, so that no older limit stays.
+func (f *specFlags) restarts(b *bodyBuilder) {
+	policy, limit, limited := strings.Cut(f.restart, ":")
+	b.put("restart", "restart", policy)
+	b.parse("restart", "restart_limit", func() (any, error) { return parseRestartLimit(limit, limited) })
 }
 
 func (f *specFlags) route(b *bodyBuilder) {

@@ -199,6 +199,24 @@ func parseCookie(text string) (object, error) {
 	return object{"name": name, "value": value}, nil
 }
 
+// parseRestartLimit reads TIMES or TIMES/WINDOW.
+func parseRestartLimit(text string, given bool) (object, error) {
+	limit := object{"attempts": 0, "window": "0s"}
+	if !given {
+		return limit, nil
+	}
+	times, window, within := strings.Cut(text, "/")
+	number, err := strconv.ParseUint(times, 10, 16)
+	if err != nil || number == 0 {
+		return nil, fmt.Errorf("%q is not a number of restarts, such as on-failure:5 or on-failure:5/10m", text)
+	}
+	limit["attempts"] = int(number)
+	if within {
+		limit["window"] = window
+	}
+	return limit, nil
+}
+
 // parseHealth names every part of a check, so that none of an older one stays.
 func parseHealth(text string) (object, error) {
 	check := object{"type": text, "endpoint": "", "port": 0, "command": []string{}}

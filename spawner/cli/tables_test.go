@@ -26,12 +26,12 @@ func shownDegraded() fleet.ServiceDetail {
 		Service: fleet.Service{Name: "api-server", Image: "myapp:latest", Replicas: 2, Status: fleet.StatusDegraded, Health: h,
 			Containers: append(containers(fleet.ContainerRunning, h), fleet.ServiceContainer{Name: "api-server-1", Status: fleet.ContainerExited, Health: fleet.Unknown, NodeID: "local"})},
 		Revision: 4, URLs: []string{"https://a.example.com", "https://b.example.com"}, Reason: "api-server-1 exited\x1b[31m with 1", ChangedAt: at("10:23:45.000"),
-		Spec: fleet.Spec{Env: map[string]fleet.Secret{"KEY": "quite-secret"}, Sleep: fleet.Sleep{After: fleet.DefaultMaxWait, Mode: fleet.SleepStop},
+		Spec: fleet.Spec{Env: map[string]fleet.Secret{"KEY": "quite-secret"}, Restart: fleet.RestartOnFailure, RestartLimit: fleet.RestartLimit{Attempts: 5, Window: 10 * fleet.DefaultMaxWait}, Sleep: fleet.Sleep{After: fleet.DefaultMaxWait, Mode: fleet.SleepStop},
 			Resources: fleet.Resources{MemoryMB: 512, CPUShares: 512}, Labels: map[string]string{"team": "web"},
 			HealthCheck: &fleet.HealthCheck{Type: fleet.CheckTCP, Port: 9, Interval: fleet.DefaultInterval, Timeout: fleet.DefaultTimeout, Retries: 3}},
 		Detail: []fleet.ReplicaDetail{
 			{Name: "api-server-0", Revision: 4, Address: "10.210.1.2", Published: []fleet.Port{{HostPort: 8080, ContainerPort: 80}}},
-			{Name: "api-server-1", Revision: 3, Address: "10.210.1.3", Restarts: 2, LastExit: "exit 1"},
+			{Name: "api-server-1", Revision: 3, Address: "10.0.0.3:20003", Published: []fleet.Port{{HostIP: "10.0.0.3", HostPort: 20003, ContainerPort: 9000}}, Restarts: 2, LastExit: "exit 1", Drift: []string{"its image is 12, not 34"}},
 		},
 	}
 }
@@ -60,7 +60,8 @@ func wholeFleet() map[string]any {
 			{Number: 1, CreatedAt: at("09:00:00.000"), By: "ci", Outcome: fleet.OutcomeSucceeded, Spec: fleet.Spec{Image: "myapp:1"}, ImageDigest: "myapp@sha256:12"},
 		},
 		"GET /api/services/api-server/why": fleet.Why{Service: "api-server", Status: fleet.StatusAsleep, Reasons: []string{"no request for 10m0s"}, LastSleep: "10:23, idle"},
-		"GET /api/nodes": []fleet.Node{{Name: "local", State: fleet.NodeReady, Draining: true, Replicas: 4, CPUs: 2, MemoryMB: 7936, Version: "20.10.24",
+		"GET /api/nodes": []fleet.Node{{Name: "local", State: fleet.NodeReady, Draining: true, Replicas: 4, CPUs: 2, MemoryMB: 7936,
+			Reserved: fleet.Resources{CPUShares: 1536, MemoryMB: 512}, Used: &fleet.Resources{CPUShares: 102, MemoryMB: 2048}, Version: "20.10.24",
 			Endpoint: "unix:///var/run/docker.sock", SeenAt: at("10:23:45.000")}, {Name: "b", State: fleet.NodeUnknown, Endpoint: "ssh://b"}},
 		"GET /api/edges":   []fleet.Edge{{Name: "front", State: "connected", Received: 12, Confirmed: 11, URL: "http://edge:80", Refused: "api", SeenAt: at("10:23:45.000")}},
 		"GET /api/jobs":    []fleet.Job{failedDeploy(), {ID: "j2", Kind: fleet.JobWake, Service: "db", State: fleet.JobRunning, CreatedAt: at("10:23:46.000")}},
@@ -92,13 +93,15 @@ URLs:      https://a.example.com
 Sleep:     after 1m0s without use (stop)
 Check:     tcp port 9 every 10s, timeout 2s, 3 retries
 Limits:    512 MiB of memory, 0.5 CPUs reserved
+Restart:   on-failure, 5 times at most in 10m0s
+Drift:     api-server-1: its image is 12, not 34
 Env:       KEY=redacted
 Labels:    team=web
 Changed:   2024-01-15 10:23:45
 
-REPLICA        STATUS    HEALTH    REVISION   NODE    ADDRESS      PUBLISHED      RESTARTS   LAST EXIT
-api-server-0   running   healthy   4          local   10.210.1.2   8080->80/tcp   0          -
-api-server-1   exited    -         3          local   10.210.1.3   -              2          exit 1
+REPLICA        STATUS    HEALTH    REVISION   NODE    ADDRESS          PUBLISHED                  RESTARTS   LAST EXIT
+api-server-0   running   healthy   4          local   10.210.1.2       8080->80/tcp               0          -
+api-server-1   exited    -         3          local   10.0.0.3:20003   10.0.0.3:20003->9000/tcp   2          exit 1
 `,
 	"revisions api-server": `
 REVISION   CREATED               BY      IMAGE     OUTCOME     DIGEST
@@ -111,9 +114,9 @@ api-server is asleep
   last sleep: 10:23, idle
 `,
 	"node ls": `
-NAME    STATE             REPLICAS   CPUS   MEMORY    ENGINE     ENDPOINT                      SEEN
-local   ready, draining   4          2      7.8 GiB   20.10.24   unix:///var/run/docker.sock   2024-01-15 10:23:45
-b       unknown           0          0      -         -          ssh://b                       -
+NAME    STATE             REPLICAS   CPUS   RESERVED   USED   MEMORY    RESERVED   USED      ENGINE     ENDPOINT                      LABELS   SEEN
+local   ready, draining   4          2      1.5        0.1    7.8 GiB   512 MiB    2.0 GiB   20.10.24   unix:///var/run/docker.sock   -        2024-01-15 10:23:45
+b       unknown           0          0      0.0        -      -         -          -         -          ssh://b                       -        -
 `,
 	"edges": `
 NAME    STATE       RECEIVED   CONFIRMED   URL              SEEN                  NOTE

@@ -82,14 +82,20 @@ func TestEachMethodCallsItsRoute(t *testing.T) {
 			return only(c.AddToken(ctx, "ci", fleet.ScopeRead, time.Hour))
 		}},
 		{asked{"DELETE /api/tokens/ci", "", ""}, ``, func(c *Client) error { return c.RemoveToken(ctx, "ci") }},
+		{asked{"GET /api/webhooks", "", ""}, `[]`, func(c *Client) error { return only(c.Webhooks(ctx)) }},
+		{asked{"POST /api/webhooks", `{"name":"ops","service":"api","types":["failed"],"url":"https://example.com/hook"}`, sent}, `{}`, func(c *Client) error {
+			return only(c.AddWebhook(ctx, fleet.Webhook{Name: "ops", URL: "https://example.com/hook", Service: "api", Types: []fleet.EventType{fleet.EventFailed}}))
+		}},
+		{asked{"POST /api/webhooks/ops/test", "", ""}, `{}`, func(c *Client) error { return only(c.TestWebhook(ctx, "ops")) }},
+		{asked{"DELETE /api/webhooks/ops", "", ""}, ``, func(c *Client) error { return c.RemoveWebhook(ctx, "ops") }},
 		{asked{"POST /login", `{"password":"p","username":"u"}`, sent}, `{}`, func(c *Client) error { return only(c.Login(ctx, "u", "p")) }},
 		{asked{"GET /healthz", "", ""}, `{}`, func(c *Client) error { return c.Healthy(ctx) }},
 		{asked{"GET /readyz", "", ""}, `{}`, func(c *Client) error { return c.Ready(ctx) }},
 		{asked{"GET /api/events?after=3&limit=5&service=api&since=2024-01-15T10%3A23%3A45Z&type=wake", "", ""}, `[]`, func(c *Client) error {
-			return only(c.Events(ctx, fleet.EventFilter{Service: "api", Type: fleet.EventWake, Since: at, After: 3, Limit: 5}))
+			return only(c.Events(ctx, fleet.EventFilter{Service: "api", Types: []fleet.EventType{fleet.EventWake}, Since: at, After: 3, Limit: 5}))
 		}},
-		{asked{"GET /api/services/api/logs?follow=true&replica=api-0&since=2024-01-15T10%3A23%3A45Z&tail=10&timestamps=true", "", ""}, ``, func(c *Client) error {
-			return c.Logs(ctx, "api", fleet.LogOptions{Tail: 10, Since: at, Follow: true, Timestamps: true, Replica: "api-0"}, nil)
+		{asked{"GET /api/services/api/logs?replica=api-0&since=2024-01-15T10%3A23%3A45Z&tail=10&timestamps=true", "", ""}, ``, func(c *Client) error {
+			return c.Logs(ctx, "api", fleet.LogOptions{Tail: 10, Since: at, Timestamps: true, Replica: "api-0"}, nil)
 		}},
 	} {
 		client, calls := answering(t, 200, c.answer)

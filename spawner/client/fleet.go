@@ -10,12 +10,6 @@ import (
 	"edgespawner/fleet"
 )
 
-// Nodes lists the nodes.
-func (c *Client) Nodes(ctx context.Context) (nodes []fleet.Node, err error) {
-	err = c.get(ctx, &nodes, nil, "api", "nodes")
-	return nodes, err
-}
-
 // Edges lists the edges and what each has confirmed.
 func (c *Client) Edges(ctx context.Context) (edges []fleet.Edge, err error) {
 	err = c.get(ctx, &edges, nil, "api", "edges")

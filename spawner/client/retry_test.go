@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -46,7 +47,8 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		if a == http.StatusServiceUnavailable {
 			response.Header.Set("Retry-After", "3600")
 		}
-		response.Body = io.NopCloser(strings.NewReader(`{"error":{"kind":"unavailable","message":"not now"}}`))
+		kind := fleet.KindOfHTTPStatus(a)
+		response.Body = io.NopCloser(strings.NewReader(fmt.Sprintf(`{"error":{"kind":%q,"message":"not now"}}`, kind)))
 	case string:
 		response.Body = io.NopCloser(strings.NewReader(a))
 	}
@@ -166,12 +168,98 @@ func TestFollowedEventsGoOnAfterTheLastOne(t *testing.T) {
 	})
 }
 
+func TestFollowedEventsMissNothingWhenTheConnectionBreaksBeforeTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t, "retry: 1000\nid: 41\n\n", "id: 42\ndata: {\"id\":42}\n\n")
+		enough := errors.New("enough")
+		err := c.FollowEvents(t.Context(), fleet.EventFilter{}, func(fleet.Event) error { return enough })
+		if !errors.Is(err, enough) {
+			t.Fatal(err)
+		}
+		if got := s.calls[0].Header.Get("Last-Event-ID") + " " + s.calls[1].Header.Get("Last-Event-ID"); got != " 41" {
+			t.Errorf("asked after %q", got)
+		}
+	})
+}
+
+func TestWhatIsFollowedAtASpawnerThatIsNotThereIsGivenUpSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := scripted(t, refusedDial)
+		began := time.Now()
+		for what, follow := range map[string]func() error{
+			"events": func() error { return c.FollowEvents(t.Context(), fleet.EventFilter{}, nil) },
+			"logs":   func() error { return c.Logs(t.Context(), "api", fleet.LogOptions{Follow: true}, nil) },
+		} {
+			if err := follow(); err == nil || !strings.Contains(err.Error(), "cannot reach the spawner") {
+				t.Errorf("%s: got %v", what, err)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("given up after %s", took)
+		}
+	})
+}
+
+func TestHalfAnEventIsToldOnlyOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t, "id: 5\ndata: {\"id\":5}\n", "id: 5\ndata: {\"id\":5}\n\nid: 6\ndata: {\"id\":6}\n\n")
+		enough := errors.New("enough")
+		var seen []int64
+		err := c.FollowEvents(t.Context(), fleet.EventFilter{After: 4}, func(e fleet.Event) error {
+			if seen = append(seen, e.ID); e.ID == 6 {
+				return enough
+			}
+			return nil
+		})
+		if diff := cmp.Diff([]int64{5, 6}, seen); diff != "" || !errors.Is(err, enough) {
+			t.Errorf("%v %s", err, diff)
+		}
+		if got := s.calls[1].Header.Get("Last-Event-ID"); got != "4" {
+			t.Errorf("asked after %q", got)
+		}
+	})
+}
+
 func TestFollowedEventsEndWithTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c, _ := scripted(t, "") // a stream that always ends at once
 		if err := c.FollowEvents(ctx, fleet.EventFilter{}, nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestFollowedLogsGoOnWithoutALineLostOrTwice(t *testing.T) {
+	line := func(second int, replica, text string) string {
+		return fmt.Sprintf(`{"time":"2024-01-15T10:23:%02dZ","replica":"%s","text":"%s"}`+"\n", second, replica, text)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t,
+			line(40, "api-1", "a")+line(45, "api-0", "b")+"\n"+line(46, "api-0", "c")+`{"time":"2024`,
+			brokenRead, 503,
+			line(40, "api-1", "a")+line(45, "api-0", "b")+line(46, "api-0", "c")+line(43, "api-1", "d")+line(47, "api-0", "e"),
+			404)
+		var told []string
+		err := c.Logs(t.Context(), "api", fleet.LogOptions{Tail: 2, Follow: true}, func(l fleet.LogLine) error {
+			told = append(told, l.Text)
+			return nil
+		})
+		if diff := cmp.Diff([]string{"a", "b", "c", "d", "e"}, told); diff != "" || err != nil {
+			t.Errorf("%v %s", err, diff)
+		}
+		first, again := s.calls[0].URL.Query(), s.calls[3].URL.Query()
+		if first.Get("tail") != "2" || again.Get("tail") != "-1" || again.Get("since") != "2024-01-15T10:23:40Z" {
+			t.Errorf("asked for %v, then for %v", first, again)
+		}
+	})
+}
+
+func TestFollowedLogsOfNoServiceAreRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := scripted(t, 404)
+		if err := c.Logs(t.Context(), "api", fleet.LogOptions{Tail: -1, Follow: true}, nil); fleet.KindOf(err) != fleet.NotFound {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -27,7 +27,7 @@ func (o DeployOptions) query() url.Values {
 	return query
 }
 
-// Deploy creates or updates a service. Its env is sent as it is, not redacted.
+// Deploy creates or updates a service. Its secrets are sent as they are, not redacted.
 func (c *Client) Deploy(ctx context.Context, spec fleet.Spec, o DeployOptions) (fleet.Accepted, error) {
 	body, err := SpecBody(spec)
 	if err != nil {
@@ -51,16 +51,9 @@ func (c *Client) Plan(ctx context.Context, body []byte, o DeployOptions) (plan f
 	return plan, err
 }
 
-// SpecBody is the deploy body of a spec, with the env values themselves.
+// SpecBody is the deploy body of a spec, with its secrets themselves.
 func SpecBody(spec fleet.Spec) ([]byte, error) {
-	env := make(map[string]string, len(spec.Env))
-	for key, value := range spec.Env {
-		env[key] = value.Reveal()
-	}
-	body, err := json.Marshal(struct {
-		fleet.Spec
-		Env map[string]string `json:"env,omitempty"` // stands before the redacted one
-	}{spec, env})
+	body, err := json.Marshal(spec.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("cannot write the spec of %q: %w", spec.Name, err)
 	}
@@ -97,9 +90,18 @@ func (c *Client) Why(ctx context.Context, name string) (why fleet.Why, err error
 	return why, err
 }
 
-// Remove removes a service.
-func (c *Client) Remove(ctx context.Context, name string) (accepted fleet.Accepted, err error) {
-	err = c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "services", name}}, &accepted)
+// Remove removes a service; its volumes stay.
+func (c *Client) Remove(ctx context.Context, name string) (fleet.Accepted, error) {
+	return c.remove(ctx, name, nil)
+}
+
+// RemoveWithVolumes removes a service, and of its volumes those that the spawner has made and no other service uses.
+func (c *Client) RemoveWithVolumes(ctx context.Context, name string) (fleet.Accepted, error) {
+	return c.remove(ctx, name, url.Values{"volumes": {"true"}})
+}
+
+func (c *Client) remove(ctx context.Context, name string, query url.Values) (accepted fleet.Accepted, err error) {
+	err = c.do(ctx, call{method: http.MethodDelete, path: []string{"api", "services", name}, query: query}, &accepted)
 	return accepted, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 	"edgespawner/spawner/engine"
 	"edgespawner/spawner/fallback"
 	"edgespawner/spawner/sqlite"
+	"edgespawner/spawner/webhooks"
 )
 
 // spawner is every part of one, wired together.
@@ -38,6 +40,7 @@ type spawner struct {
 	access   *access.Authority
 	fallback *fallback.Router
 	api      *api.API
+	webhooks *webhooks.Sender
 	metrics  *metrics
 	ending   atomic.Bool // the spawner is being shut down
 }
@@ -60,22 +63,37 @@ func assemble(ctx context.Context, config Config, log *slog.Logger) (s *spawner,
 	if s.secrets, err = loadSecrets(ctx, store.Settings(), config.Fleet); err != nil {
 		return nil, err
 	}
+	s.metrics = newMetrics(config.Version)
 	s.pool = docker.New(s.secrets.fleet, log)
+	s.pool.Observe(s.metrics.called)
 	var dial []docker.DialOption
 	if files, ok := docker.TLSFromEnvironment(os.Getenv); ok {
 		dial = append(dial, docker.WithTLS(files))
 	}
-	if err := s.pool.Add(fleet.Node{Name: config.NodeName, Endpoint: config.DockerHost}, dial...); err != nil {
+	s.nodes = &nodes{
+		changing: make(chan struct{}, 1),
+		pool:     s.pool, store: store.Nodes(), vault: &vault{path: keyFile(config.StateDir)}, log: log,
+		record: func(event fleet.Event) { s.engine.Record(event) },
+		gone:   s.metrics.forgetNode,
+	}
+	s.nodes.swarm = &swarmKeeper{
+		swarm: s.pool.Swarm(), info: s.pool.Info, own: config.NodeName, nodes: s.nodes.joined, log: log,
+		attend: attendance{attendants: s.pool.Networks().Attendants, addresses: net.InterfaceAddrs},
+		record: func(event fleet.Event) { s.engine.Record(event) },
+	}
+	own := fleet.StoredNode{Node: fleet.Node{
+		Name: config.NodeName, Endpoint: config.DockerHost, Address: config.NodeAddress, Labels: config.NodeLabels,
+	}}
+	if err := s.nodes.load(ctx, own, dial); err != nil {
 		return nil, err
 	}
-	s.nodes = &nodes{pool: s.pool, names: []string{config.NodeName}}
+	s.nodes.leases = &nodeLeases{leases: s.pool, owner: s.secrets.installation, names: s.nodes.others, log: log}
 	s.lease = &lease{leases: s.pool, node: config.NodeName, owner: s.secrets.installation, log: log}
 	return s, nil
 }
 
 // prepare makes the parts that need the lease: from here on this process speaks for the fleet.
 func (s *spawner) prepare(ctx context.Context) error {
-	s.metrics = newMetrics()
 	settings := s.edgeSettings()
 	if err := s.makeFeed(ctx, settings); err != nil {
 		return err
@@ -83,15 +101,18 @@ func (s *spawner) prepare(ctx context.Context) error {
 	s.activity = activity.New(activity.Config{Edges: s.metricsPages, Log: s.log})
 	s.prober = probes.New(probes.Config{
 		Execer: s.pool.Shell(), Log: s.log,
-		Report: func(change probes.Change) { s.engine.ReportHealth(change) },
+		Report:  func(change probes.Change) { s.engine.ReportHealth(change) },
+		Observe: s.metrics.probed,
 	})
 	s.engine = engine.New(s.engineConfig(), engine.Ports{
 		Containers: s.pool.Containers(), Freezer: s.pool.Freezer(), Images: s.pool.Images(), Networks: s.pool.Networks(),
+		Stock:   s.pool.Stock(),
 		Watcher: s.pool.Watcher(), Shell: s.pool.Shell(),
-		Services: s.store.Services(), Revisions: s.store.Services(), Addresses: s.store.Addresses(),
+		Services: s.store.Services(), Revisions: s.store.Services(), Addresses: s.store.Addresses(), Standings: s.store.Standings(),
 		Jobs: s.store.Jobs(), Events: s.store.Events(), Nodes: s.nodes,
 		Router: &router{Feed: s.feed, settings: settings}, Traffic: s.activity, Prober: s.prober,
 	}, s.log)
+	s.nodes.follow = s.engine
 	var err error
 	s.fallback, err = fallback.New(fallback.Config{
 		Waker: s.engine, Matcher: fallback.MatcherFunc(s.match),
@@ -107,6 +128,7 @@ func (s *spawner) prepare(ctx context.Context) error {
 		return err
 	}
 	s.metrics.watch(s)
+	s.webhooks = webhooks.New(webhooks.Config{Store: s.store.Webhooks(), Events: s.engine, FleetID: s.secrets.fleet, Observe: s.metrics.delivered, Removed: s.metrics.forgetWebhook, Log: s.log})
 	s.makeAPI()
 	return nil
 }
@@ -144,9 +166,9 @@ func (s *spawner) makeFeed(ctx context.Context, settings proxyhook.Settings) err
 
 func (s *spawner) engineConfig() engine.Config {
 	return engine.Config{
-		FleetID: s.secrets.fleet, Network: s.config.Network, Subnet: s.config.Subnet,
+		FleetID: s.secrets.fleet, OwnNode: s.config.NodeName, Network: s.config.Network, Subnet: s.config.Subnet,
 		SandboxImage: s.config.SandboxImage, SandboxRootFS: s.sandboxRootFS,
-		MaxStarts: s.config.MaxStarts, Workers: s.config.WorkerCount, QueueSize: s.config.QueueSize,
+		MaxStarts: s.config.MaxStarts, Failure: s.config.Failure, Ports: s.config.PortRange, Workers: s.config.WorkerCount, QueueSize: s.config.QueueSize, PullTimeout: s.config.PullTimeout,
 		Checks: probes.Defaults{
 			Label: fleet.HealthCheck{
 				Interval: fleet.Duration(s.config.Direct.CheckInterval), Retries: s.config.Direct.CheckRetries,
@@ -154,7 +176,7 @@ func (s *spawner) engineConfig() engine.Config {
 			},
 			Settle: fleet.Duration(s.config.Direct.RedirectTimeout),
 		},
-		Settled: s.feed.Settled,
+		Settled: s.feed.Settled, Observer: s.metrics,
 	}
 }
 
@@ -181,8 +203,8 @@ func (s *spawner) makeAccess(ctx context.Context) error {
 
 func (s *spawner) makeAPI() {
 	s.api = api.New(api.Config{
-		Deployer: s.engine, Verbs: s.engine, Questions: s.questions(), Jobs: s.engine, Records: s.engine,
-		Edges: s.feed, Tokens: access.KeepAdmin(s.store.Tokens()), Authority: s.access,
+		Deployer: s.engine, Verbs: s.engine, Questions: s.questions(), Jobs: s.engine, Records: s.engine, Nodes: s.nodes, Balancer: s.engine, Remover: s.engine,
+		Edges: s.feed, Tokens: access.KeepAdmin(s.store.Tokens()), Webhooks: s.webhooks, Authority: s.access,
 		Feed: s.feed, Metrics: s.metrics.handler(),
 		Direct: direct.New(direct.Config{
 			Engine: s.engine, Authority: s.access, Logins: s.access, Open: s.config.DirectAPIAuth == "off",

@@ -9,6 +9,7 @@ import (
 
 	"edgespawner/fleet"
 	"edgespawner/spawner/docker"
+	"edgespawner/spawner/engine"
 )
 
 // The defaults of Config.
@@ -27,9 +28,14 @@ const (
 	DefaultMaxHeld         = 10000
 	DefaultWorkerCount     = 10
 	DefaultQueueSize       = 100
+	DefaultFirstPort       = 20000
+	DefaultLastPort        = 23999
+	DefaultEventsKeep      = 100_000
+	DefaultEventsKeepFor   = 30 * 24 * time.Hour
 	DefaultLogLevel        = slog.LevelInfo
 	DefaultLogFormat       = "text"
 	DefaultShutdownTimeout = 10 * time.Second
+	DefaultPullTimeout     = 30 * time.Minute
 	DefaultDirectAPIAuth   = "on"
 
 	DefaultRedirectTimeout     = 2 * time.Second
@@ -43,6 +49,8 @@ const (
 // Config is all that a spawner can be told at its start. Begin with
 // DefaultConfig, then BindFlags, parse, Load and Validate.
 type Config struct {
+	Version string // of this program, as its metrics tell it; no flag
+
 	APIAddress string // host:port of the private API and the metrics; port 0 = any free one
 	APITLSCert string // PEM file; empty = plain HTTP
 	APITLSKey  string // PEM file of APITLSCert
@@ -53,8 +61,10 @@ type Config struct {
 	StateDir string // holds spawner.db and admin-token
 	Fleet    string // the installation's id to adopt; empty = the stored one, else a new one
 
-	DockerHost    string       // unix:// or tcp://; after Load never empty
-	NodeName      string       // of the engine at DockerHost
+	DockerHost    string // unix://, tcp:// or ssh://; after Load never empty
+	NodeName      string // of the engine at DockerHost
+	NodeAddress   string // IP by which edges and other nodes reach it; empty = they do not
+	NodeLabels    map[string]string
 	Network       string       // that replicas, edges and the spawner share
 	Subnet        netip.Prefix // of Network when it has to be made; zero = a free one is picked
 	SandboxImage  string       // what keeps a replica's network
@@ -72,10 +82,16 @@ type Config struct {
 	HTTPSPort              int          // public port of the TLS entry point, for redirects and printed URLs
 	AllowForwardAuth       bool         // accept forwardAuth middlewares in users' labels
 
-	MaxHeld     int // requests held at a time
-	MaxStarts   int // starts at a time on a node; 0 = its number of cores
-	WorkerCount int // jobs at a time
-	QueueSize   int // jobs that wait; more are refused as busy
+	MaxHeld     int                  // requests held at a time
+	MaxStarts   int                  // starts at a time on a node; 0 = its number of cores
+	Failure     engine.FailureLimits // how soon a silent node is given up
+	PortRange   fleet.PortRange      // of the nodes' addresses, for replicas where nodes share no network
+	WorkerCount int                  // jobs at a time
+	QueueSize   int                  // jobs that wait; more are refused as busy
+
+	EventsKeep    int           // the newest events that are kept; 0 = however many
+	EventsKeepFor time.Duration // how long an event is kept; 0 = however long
+	PullTimeout   time.Duration // of bringing one image to a node, attempts and pauses included
 
 	LogLevel        slog.Level
 	LogFormat       string        // text or json
@@ -133,12 +149,20 @@ func DefaultConfig() Config {
 		HTTPPort:               DefaultHTTPPort,
 		HTTPSPort:              DefaultHTTPSPort,
 		MaxHeld:                DefaultMaxHeld,
-		WorkerCount:            DefaultWorkerCount,
-		QueueSize:              DefaultQueueSize,
-		LogLevel:               DefaultLogLevel,
-		LogFormat:              DefaultLogFormat,
-		ShutdownTimeout:        DefaultShutdownTimeout,
-		DirectAPIAuth:          DefaultDirectAPIAuth,
+		Failure: engine.FailureLimits{
+			ProbeEvery: engine.DefaultNodeProbeEvery, SuspectAfter: engine.DefaultNodeSuspectAfter,
+			DownAfter: engine.DefaultNodeDownAfter, Window: engine.DefaultSilenceWindow,
+		},
+		PortRange:       fleet.PortRange{First: DefaultFirstPort, Last: DefaultLastPort},
+		WorkerCount:     DefaultWorkerCount,
+		QueueSize:       DefaultQueueSize,
+		EventsKeep:      DefaultEventsKeep,
+		EventsKeepFor:   DefaultEventsKeepFor,
+		PullTimeout:     DefaultPullTimeout,
+		LogLevel:        DefaultLogLevel,
+		LogFormat:       DefaultLogFormat,
+		ShutdownTimeout: DefaultShutdownTimeout,
+		DirectAPIAuth:   DefaultDirectAPIAuth,
 		Direct: Direct{
 			CookieRouting:   true,
 			RedirectTimeout: DefaultRedirectTimeout,

@@ -71,14 +71,18 @@ func (c Config) validateNode(m *mistakes) {
 	m.checkf(c.StateDir != "", "state-dir", "is empty")
 	m.checkf(c.Fleet == "" || isName(c.Fleet), "fleet", "%q: %s", c.Fleet, nameRule)
 	m.checkf(isName(c.NodeName), "node-name", "%q: %s", c.NodeName, nameRule)
+	err := fleet.NodeSpec{Name: "own", Endpoint: DefaultDockerHost, Address: c.NodeAddress}.Validate()
+	m.checkf(err == nil, "node-address", "%v", err)
+	err = fleet.NodeSpec{Name: "own", Endpoint: DefaultDockerHost, Labels: c.NodeLabels}.Validate()
+	m.checkf(err == nil, "node-label", "%v", err)
 	m.checkf(isName(c.Network), "network", "%q: %s", c.Network, nameRule)
 	m.checkf(c.SandboxImage != "", "sandbox-image", "is empty")
 	if c.SandboxBinary != "" {
 		m.file("sandbox-binary", c.SandboxBinary)
 	}
 	scheme, rest, _ := strings.Cut(c.DockerHost, "://")
-	m.checkf(slices.Contains([]string{"unix", "tcp"}, scheme) && rest != "", "docker-host",
-		"%q is not a URL such as %s or tcp://host:2376", c.DockerHost, DefaultDockerHost)
+	m.checkf(slices.Contains([]string{"unix", "tcp", "ssh"}, scheme) && rest != "", "docker-host",
+		"%q is not a URL such as %s, tcp://host:2376 or ssh://user@host", c.DockerHost, DefaultDockerHost)
 	if c.Subnet.IsValid() {
 		m.checkf(c.Subnet.Addr().Is4() && c.Subnet == c.Subnet.Masked() && c.Subnet.Bits() <= maxSubnetBits, "subnet",
 			"%s is not an IPv4 network of /%d or wider, such as 10.210.0.0/16", c.Subnet, maxSubnetBits)
@@ -106,8 +110,17 @@ func (c Config) validateEdges(m *mistakes) {
 func (c Config) validateLimits(m *mistakes) {
 	m.atLeast("max-held", c.MaxHeld, 1)
 	m.atLeast("max-starts", c.MaxStarts, 0)
+	m.positive("node-probe-interval", c.Failure.ProbeEvery)
+	m.positive("node-suspect-after", c.Failure.SuspectAfter)
+	m.checkf(c.Failure.DownAfter >= c.Failure.SuspectAfter, "node-down-after", "is shorter than --node-suspect-after")
+	m.positive("node-silence-window", c.Failure.Window)
+	m.checkf(0 < c.PortRange.First && c.PortRange.First <= c.PortRange.Last && c.PortRange.Last < 1<<16, "port-range",
+		"%d-%d is not a range of ports from 1 to 65535", c.PortRange.First, c.PortRange.Last)
 	m.atLeast("worker-count", c.WorkerCount, 1)
 	m.atLeast("queue-size", c.QueueSize, 1)
+	m.atLeast("events-keep", c.EventsKeep, 0)
+	m.checkf(c.EventsKeepFor >= 0, "events-keep-for", "is negative")
+	m.positive("pull-timeout", c.PullTimeout)
 	m.checkf(c.LogFormat == "text" || c.LogFormat == "json", "log-format", "is text or json, not %q", c.LogFormat)
 	m.positive("shutdown-timeout", c.ShutdownTimeout)
 }

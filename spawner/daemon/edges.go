@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/url"
+	"slices"
+	"sync"
 
 	"edgespawner/fleet"
 	"edgespawner/proxyhook/activity"
@@ -15,28 +18,36 @@ const (
 	labelEdgeURLs = "spawner.edge.urls" // as --edge takes them
 )
 
-// labelledEdges finds the edges that run as containers.
+// labelledEdges finds the edges that run as containers on any node. A node that
+// does not answer hides its own edges and no other's.
 func (s *spawner) labelledEdges(ctx context.Context) ([]feed.EdgeAddress, error) {
-	var list []feed.EdgeAddress
-	for _, node := range s.nodes.names {
-		attendants, err := s.pool.Networks().Attendants(ctx, node)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range attendants {
-			name := c.Labels[labelEdge]
-			if c.Labels[fleet.LabelRole] != string(fleet.RoleEdge) || name == "" {
-				continue
-			}
-			edge, err := ParseEdge(name + "=" + c.Labels[labelEdgeURLs])
-			if err != nil {
-				s.log.Warn("An edge's labels cannot be read", "container", c.Name, "error", err)
-				continue
-			}
-			list = append(list, feed.EdgeAddress(edge))
-		}
+	names := s.nodes.names()
+	found := make([][]feed.EdgeAddress, len(names))
+	failures := make([]error, len(names))
+	var asking sync.WaitGroup
+	for i, name := range names {
+		asking.Go(func() { found[i], failures[i] = s.labelledEdgesOn(ctx, name) })
 	}
-	return list, nil
+	asking.Wait()
+	return slices.Concat(found...), errors.Join(failures...)
+}
+
+func (s *spawner) labelledEdgesOn(ctx context.Context, node string) ([]feed.EdgeAddress, error) {
+	attendants, err := s.pool.Networks().Attendants(ctx, node)
+	var list []feed.EdgeAddress
+	for _, c := range attendants {
+		name := c.Labels[labelEdge]
+		if c.Labels[fleet.LabelRole] != string(fleet.RoleEdge) || name == "" {
+			continue
+		}
+		edge, err := ParseEdge(name + "=" + c.Labels[labelEdgeURLs])
+		if err != nil {
+			s.log.Warn("An edge's labels cannot be read", "container", c.Name, "error", err)
+			continue
+		}
+		list = append(list, feed.EdgeAddress(edge))
+	}
+	return list, err
 }
 
 // metricsPages are the Prometheus pages of the edges. An edge that has none is

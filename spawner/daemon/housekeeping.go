@@ -7,9 +7,8 @@ import (
 
 // housekeeping periods and what is kept.
 const (
-	housePeriod = time.Hour
-	keepFor     = 30 * 24 * time.Hour
-	keepEvents  = 100_000
+	housePeriod = 10 * time.Minute
+	keepJobsFor = 30 * 24 * time.Hour
 	keepJobs    = 10_000
 )
 
@@ -18,11 +17,14 @@ func (s *spawner) keepHouse(ctx context.Context) error {
 	tick := time.NewTicker(housePeriod)
 	defer tick.Stop()
 	for {
-		before := time.Now().Add(-keepFor)
-		if _, err := s.store.Events().Prune(ctx, before, keepEvents); err != nil && ctx.Err() == nil {
+		var oldest time.Time // of an event that is kept; zero = whatever its age
+		if keep := s.config.EventsKeepFor; keep > 0 {
+			oldest = time.Now().Add(-keep)
+		}
+		if _, err := s.store.Events().Prune(ctx, oldest, s.config.EventsKeep); err != nil && ctx.Err() == nil {
 			s.log.Error("Cannot forget old events", "error", err)
 		}
-		if _, err := s.store.Jobs().Prune(ctx, before, keepJobs); err != nil && ctx.Err() == nil {
+		if _, err := s.store.Jobs().Prune(ctx, time.Now().Add(-keepJobsFor), keepJobs); err != nil && ctx.Err() == nil {
 			s.log.Error("Cannot forget old jobs", "error", err)
 		}
 		select {

@@ -44,6 +44,8 @@ func (l *lease) acquire(ctx context.Context) (bool, error) {
 		case held:
 			l.held = true
 			return true, nil
+		case fleet.KindOf(err) == fleet.Unavailable && !waiting:
+			return false, fleet.Errorf(fleet.Unavailable, "%s; start the engine, or say by --docker-host or DOCKER_HOST where it listens", err)
 		case err != nil && !waiting:
 			return false, err
 		case err != nil:

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"net"
 	"strconv"
 
@@ -17,11 +18,20 @@ type questions struct {
 	spawner *spawner
 }
 
-func (q *questions) Ready() error {
+func (q *questions) Ready() (note string, err error) {
 	if q.spawner.ending.Load() {
-		return fleet.Errorf(fleet.Unavailable, "the spawner is being shut down")
+		return "", fleet.Errorf(fleet.Unavailable, "the spawner is being shut down")
 	}
-	return q.Engine.Ready()
+	return q.Engine.Frozen(), q.Engine.Ready()
+}
+
+// Nodes adds when each engine last answered.
+func (q *questions) Nodes(ctx context.Context) ([]fleet.Node, error) {
+	nodes, err := q.Engine.Nodes(ctx)
+	for i := range nodes {
+		nodes[i].SeenAt = q.spawner.pool.Heard(nodes[i].Name)
+	}
+	return nodes, err
 }
 
 // Service adds where clients reach it.

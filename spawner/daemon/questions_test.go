@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -26,5 +27,18 @@ func TestURLsAreThoseThatAClientTypes(t *testing.T) {
 		if diff := cmp.Diff(c.want, (&spawner{config: c.config}).urls(c.route)); diff != "" {
 			t.Errorf("%+v: %s", c.route, diff)
 		}
+	}
+}
+
+func TestANodeIsListedWithWhenItsEngineLastAnswered(t *testing.T) {
+	r := start(t)
+	r.awaitReady(t)
+	began := time.Now().UTC().Add(-time.Millisecond)
+	if err := r.pool.Ping(t.Context(), DefaultNodeName); err != nil {
+		t.Fatal(err)
+	}
+	nodes, err := r.spawner.questions().Nodes(t.Context())
+	if err != nil || len(nodes) != 1 || nodes[0].SeenAt.Before(began) {
+		t.Errorf("got %+v, %v, asked at %s", nodes, err, began)
 	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -184,7 +185,10 @@ func TestASpawnerThatIsToldToEndTakesNothingFromItsEdges(t *testing.T) {
 }
 
 // Ready is what /readyz answers.
-func (r *running) Ready() error { return r.questions().Ready() }
+func (r *running) Ready() error {
+	_, err := r.questions().Ready()
+	return err
+}
 
 func TestNobodyIsToldThatThereIsNoServiceBeforeTheServicesAreKnown(t *testing.T) {
 	open := make(chan struct{})
@@ -257,7 +261,70 @@ func TestAnEngineThatIsNotThereIsOneLine(t *testing.T) {
 	config := DefaultConfig()
 	config.StateDir, config.DockerHost = t.TempDir(), "unix:///nowhere/docker.sock"
 	err := Run(t.Context(), config, slog.New(slog.DiscardHandler))
-	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "no Docker socket at unix:///nowhere/docker.sock: start the engine") {
+	if err == nil || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "no Docker socket at unix:///nowhere/docker.sock; start the engine") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestASpawnerThatIsToldToEndEndsItsStreamsAndTakesNothingNew(t *testing.T) {
+	r := start(t)
+	r.awaitReady(t)
+	admin, err := os.ReadFile(filepath.Join(r.config.StateDir, "admin-token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		request, err := http.NewRequest(http.MethodGet, r.api+"/api/events?follow=true", nil)
+		if err != nil {
+			ended <- err
+			return
+		}
+		request.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(admin)))
+		request.Header.Set("Accept", "text/event-stream")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			ended <- err
+			return
+		}
+		close(begun)
+		_, err = io.Copy(io.Discard, response.Body)
+		ended <- errors.Join(err, response.Body.Close())
+	}()
+	<-begun
+	r.end()
+	if err := <-r.ended; err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the stream ended with %v", err)
+	}
+	spec := fleet.DefaultSpec()
+	spec.Name, spec.Image = "web", "app:1"
+	for what, ask := range map[string]func() (fleet.Accepted, error){
+		"a scale":  func() (fleet.Accepted, error) { return r.engine.Scale(t.Context(), "web", 2, "tester") },
+		"a deploy": func() (fleet.Accepted, error) { return r.engine.Deploy(t.Context(), spec, "tester", false) },
+	} {
+		if _, err := ask(); err == nil {
+			t.Errorf("%s was taken", what)
+		}
+	}
+	select {
+	case <-r.engine.Park():
+	default:
+		t.Error("jobs are at work still")
+	}
+}
+
+func TestTheBeginAndTheEndOfASpawnerAreEvents(t *testing.T) {
+	r := start(t)
+	r.awaitReady(t)
+	r.end()
+	if err := <-r.ended; err != nil {
+		t.Fatal(err)
+	}
+	events, err := r.spawner.store.Events().List(t.Context(), fleet.EventFilter{Types: []fleet.EventType{fleet.EventSpawner}})
+	if err != nil || len(events) != 2 || events[0].Message != "The spawner began" || events[1].Message != "The spawner ends: it was told to" {
+		t.Errorf("recorded %+v, %v", events, err)
 	}
 }

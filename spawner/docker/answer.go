@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,6 +15,16 @@ import (
 	"edgespawner/fleet"
 )
 
+// milliCPUs is the limit that docker update --cpus sets, or --cpu-quota; 0 = none.
+func milliCPUs(r container.Resources) int {
+	const defaultPeriod = 100_000 // µs, of the kernel
+	if r.NanoCPUs > 0 || r.CPUQuota <= 0 {
+		return int(r.NanoCPUs / 1e6)
+	}
+	period := cmp.Or(r.CPUPeriod, defaultPeriod)
+	return int(1000 * r.CPUQuota / period)
+}
+
 // listed is a container as a list tells it.
 func listed(nodeName string, s container.Summary) fleet.Container {
 	c := fleet.Container{
@@ -22,6 +33,9 @@ func listed(nodeName string, s container.Summary) fleet.Container {
 		Health:    healthOfStatus(s.Status),
 		CreatedAt: time.Unix(s.Created, 0).UTC(),
 		SandboxID: joined(s.HostConfig.NetworkMode),
+	}
+	if code, found := exitOfStatus(s.Status); found {
+		c.ExitCode = code
 	}
 	if len(s.Names) > 0 {
 		c.Name = strings.TrimPrefix(s.Names[0], "/")
@@ -47,6 +61,9 @@ func inspected(nodeName string, a container.InspectResponse) fleet.Container {
 		if base.HostConfig != nil {
 			c.SandboxID = joined(string(base.HostConfig.NetworkMode))
 			c.Ports = bound(base.HostConfig.PortBindings)
+			c.RestartPolicy = string(base.HostConfig.RestartPolicy.Name)
+			c.MemoryMB, c.CPUShares = int(base.HostConfig.Memory>>20), int(base.HostConfig.CPUShares)
+			c.MilliCPUs = milliCPUs(base.HostConfig.Resources)
 		}
 		readState(&c, base.State)
 	}
@@ -149,6 +166,17 @@ func healthOfStatus(status string) fleet.Health {
 	}
 	word, _, _ = strings.Cut(word, ")")
 	return healthOf(strings.TrimPrefix(word, "health: "))
+}
+
+// exitOfStatus reads the code out of a list's "Exited (137) 3 minutes ago".
+func exitOfStatus(status string) (code int, found bool) {
+	word, found := strings.CutPrefix(status, "Exited (")
+	if !found {
+		return 0, false
+	}
+	word, _, _ = strings.Cut(word, ")")
+	code, err := strconv.Atoi(word)
+	return code, err == nil
 }
 
 // parseTime reads a time of the engine; its year 1 means never and becomes zero.

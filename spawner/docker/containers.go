@@ -32,7 +32,7 @@ func (p *Pool) Containers() *Containers { return &Containers{p} }
 func (c *Containers) Create(ctx context.Context, nodeName string, config fleet.ContainerConfig) (string, error) {
 	var id string
 	err := c.pool.ask(ctx, nodeName, "create container "+config.Name, func(ctx context.Context, n *node) error {
-		if err := checkNetworks(ctx, n, config.Networks); err != nil {
+		if err := c.pool.checkNetworks(ctx, n, config.Networks); err != nil {
 			return err
 		}
 		body, host, networking := c.pool.createRequest(config)
@@ -52,9 +52,9 @@ func (c *Containers) Create(ctx context.Context, nodeName string, config fleet.C
 
 // checkNetworks says which network is not there. An engine creates on and
 // connects to one that is not there without a word, and fails at the start.
-func checkNetworks(ctx context.Context, n *node, networks []fleet.Attachment) error {
+func (p *Pool) checkNetworks(ctx context.Context, n *node, networks []fleet.Attachment) error {
 	for _, attachment := range networks {
-		_, err := findNetwork(ctx, n, attachment.Network)
+		_, err := p.reachableNetwork(ctx, n, attachment.Network)
 		if fleet.KindOf(err) == fleet.NotFound {
 			return fail(err, fleet.NotFound, "networks", "there is no network %s on node %s", attachment.Network, n.name)
 		}
@@ -90,7 +90,8 @@ func (c *Containers) discard(ctx context.Context, n *node, id string) {
 
 // Start starts a container. Nil does not prove that it started. When the
 // engine does not answer in time, the container itself is looked at.
-func (c *Containers) Start(ctx context.Context, nodeName, id string) error {
+func (c *Containers) Start(ctx context.Context, nodeName, id string) (err error) {
+	defer c.pool.observed(nodeName, "start container", time.Now(), &err)
 	n, err := c.pool.engine(ctx, nodeName)
 	if err != nil {
 		return err
@@ -131,7 +132,8 @@ func (c *Containers) outcome(n *node, id string, failed error, wanted func(*cont
 
 // Stop stops a container and returns when it has ended. A paused one is
 // unpaused first: it would not see the stop signal.
-func (c *Containers) Stop(ctx context.Context, nodeName, id string, grace time.Duration) error {
+func (c *Containers) Stop(ctx context.Context, nodeName, id string, grace time.Duration) (err error) {
+	defer c.pool.observed(nodeName, "stop container", time.Now(), &err)
 	n, err := c.pool.engine(ctx, nodeName)
 	if err != nil {
 		return err
@@ -163,7 +165,8 @@ func stop(ctx context.Context, n *node, id string, seconds int) error {
 
 // Remove removes a container by force, with its anonymous volumes. Nil when it
 // is not there; a removal under way is waited for.
-func (c *Containers) Remove(ctx context.Context, nodeName, id string) error {
+func (c *Containers) Remove(ctx context.Context, nodeName, id string) (err error) {
+	defer c.pool.observed(nodeName, "remove container", time.Now(), &err)
 	n, err := c.pool.engine(ctx, nodeName)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/go-connections/nat"
 	"github.com/google/go-cmp/cmp"
 
@@ -162,7 +163,15 @@ func TestARequestSaysAllThatTheConfigSays(t *testing.T) {
 	if len(networking.EndpointsConfig) != 1 || first.IPAMConfig.IPv4Address != "10.0.0.2" || first.Aliases[0] != "web" || body.Hostname != "web-0" {
 		t.Errorf("networks: %+v", networking.EndpointsConfig)
 	}
-	_, host, networking = p.createRequest(fleet.ContainerConfig{Name: "web-0", SandboxID: "0b"})
+	_, host, networking = p.createRequest(fleet.ContainerConfig{Name: "web-0", SandboxID: "0b", Volumes: []fleet.Volume{{Name: "data", Path: "/data"}, {Name: "seed", Path: "/seed", ReadOnly: true}}})
+	ours := &mount.VolumeOptions{Labels: map[string]string{"origin": "spawner", "spawner.fleet": "f1"}}
+	wantMounts := []mount.Mount{
+		{Type: mount.TypeVolume, Source: "data", Target: "/data", VolumeOptions: ours},
+		{Type: mount.TypeVolume, Source: "seed", Target: "/seed", ReadOnly: true, VolumeOptions: ours},
+	}
+	if diff := cmp.Diff(wantMounts, host.Mounts); diff != "" {
+		t.Error(diff)
+	}
 	if host.NetworkMode != "container:0b" || len(networking.EndpointsConfig) != 0 {
 		t.Errorf("an app: %+v, %+v", host.NetworkMode, networking)
 	}

@@ -3,14 +3,11 @@ package docker
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -31,56 +28,24 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interva
 
 // dialOptions is how a node's engine is reached, beside its endpoint.
 type dialOptions struct {
-	tls *TLS
+	tls func() (*tls.Config, error) // nil = plain
+	ssh fleet.NodeSSH
 }
 
 // DialOption changes how a node's engine is reached.
 type DialOption func(*dialOptions)
 
-// TLS names the PEM files for an engine that asks for a certificate.
-type TLS struct {
-	CA         string // empty = the system's
-	Cert, Key  string // empty = the client shows none
-	SkipVerify bool   // the engine's certificate is not checked
+// WithTLS makes a tcp:// endpoint be spoken to by TLS, with PEM files.
+func WithTLS(files TLS) DialOption { return func(o *dialOptions) { o.tls = files.config } }
+
+// WithCertificates makes a tcp:// endpoint be spoken to by TLS, with PEM text.
+func WithCertificates(pem fleet.NodeTLS) DialOption {
+	return func(o *dialOptions) { o.tls = func() (*tls.Config, error) { return certificates(pem) } }
 }
 
-// WithTLS makes a tcp:// endpoint be spoken to by TLS.
-func WithTLS(files TLS) DialOption { return func(o *dialOptions) { o.tls = &files } }
-
-// TLSFromEnvironment returns what DOCKER_TLS_VERIFY and DOCKER_CERT_PATH ask
-// for, as the docker command reads them; false when they ask for nothing.
-func TLSFromEnvironment(getenv func(string) string) (TLS, bool) {
-	dir := getenv("DOCKER_CERT_PATH")
-	if dir == "" {
-		return TLS{}, false
-	}
-	return TLS{
-		CA: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
-		SkipVerify: getenv("DOCKER_TLS_VERIFY") == "",
-	}, true
-}
-
-// config reads the files.
-func (t TLS) config() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify}
-	if t.CA != "" {
-		content, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the CA's certificate: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(content) {
-			return nil, fmt.Errorf("no certificate in %s", t.CA)
-		}
-	}
-	if t.Cert != "" || t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the client's certificate: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
-	}
-	return config, nil
+// WithSSH says how the spawner logs in at an ssh:// endpoint.
+func WithSSH(material fleet.NodeSSH) DialOption {
+	return func(o *dialOptions) { o.ssh = material }
 }
 
 // dial makes the client of a node; nothing is sent.
@@ -99,30 +64,56 @@ func dial(n fleet.Node, options ...DialOption) (*node, error) {
 	}
 	transport := &http.Transport{
 		MaxIdleConns: idleConnections, MaxIdleConnsPerHost: idleConnections, IdleConnTimeout: 5 * time.Minute,
+		TLSHandshakeTimeout: settleTimeout,
 	}
-	base := "http://docker"
-	if network == "tcp" {
-		base = "http://" + address
-	}
-	if o.tls != nil && network == "tcp" {
-		if transport.TLSClientConfig, err = o.tls.config(); err != nil {
-			return nil, fleet.InvalidField("endpoint", "the engine %s cannot be reached by TLS: %v", endpoint, err)
+	made := &node{name: n.Name, endpoint: endpoint, base: "http://docker"}
+	host := endpoint
+	dialContext := dialer(endpoint, network, address)
+	switch {
+	case network == "ssh":
+		if dialContext, err = made.tunnelled(o.ssh); err != nil {
+			return nil, err
 		}
-		base = "https://" + address
+		host = made.base // of the far side, as the SDK is to see it
+	case network == "tcp" && o.tls != nil:
+		if transport.TLSClientConfig, err = o.tls(); err != nil {
+			return nil, err
+		}
+		made.base = "https://" + address
+	case network == "tcp":
+		made.base = "http://" + address
 	}
-	made, err := client.NewClientWithOpts(
+	made.client, err = client.NewClientWithOpts(
 		client.WithHTTPClient(&http.Client{Transport: transport, CheckRedirect: client.CheckRedirect}),
-		client.WithHost(endpoint),
+		client.WithHost(host),
 		client.WithAPIVersionNegotiation(),
 	)
 	if err != nil {
 		return nil, fleet.InvalidField("endpoint", "the endpoint %q cannot be used: %v", endpoint, err)
 	}
-	transport.DialContext = dialer(endpoint, network, address) // WithHost has set its own
-	return &node{name: n.Name, endpoint: endpoint, base: base, client: made}, nil
+	transport.DialContext = dialContext // WithHost has set its own
+	return made, nil
 }
 
-// parseEndpoint splits unix:///path and tcp://host:port.
+// tunnelled gives a node its ssh connection, and returns what opens channels on it.
+func (n *node) tunnelled(material fleet.NodeSSH) (func(context.Context, string, string) (net.Conn, error), error) {
+	u, err := url.Parse(n.endpoint)
+	if err != nil {
+		return nil, err // parseEndpoint has read it
+	}
+	if n.tunnel, err = newTunnel(u, material); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		connection, err := n.tunnel.dial(ctx, network, address)
+		if err != nil && ctx.Err() == nil {
+			return nil, &dialError{line: explainSSH(n.endpoint, err), cause: err}
+		}
+		return connection, err
+	}, nil
+}
+
+// parseEndpoint splits unix:///path and tcp://host:port; of ssh:// the tunnel reads the rest.
 func parseEndpoint(endpoint string) (network, address string, err error) {
 	u, err := url.Parse(endpoint)
 	switch {
@@ -132,8 +123,10 @@ func parseEndpoint(endpoint string) (network, address string, err error) {
 		return "unix", u.Host + u.Path, nil
 	case u.Scheme == "tcp" && u.Port() != "" && u.Hostname() != "" && (u.Path == "" || u.Path == "/"):
 		return "tcp", net.JoinHostPort(u.Hostname(), u.Port()), nil
+	case u.Scheme == "ssh" && u.Hostname() != "":
+		return "ssh", u.Host, nil
 	default:
-		return "", "", fleet.InvalidField("endpoint", "the endpoint %q must be like unix:///var/run/docker.sock or tcp://host:2376", endpoint)
+		return "", "", fleet.InvalidField("endpoint", "the endpoint %q must be like unix:///var/run/docker.sock, tcp://host:2376 or ssh://user@host", endpoint)
 	}
 }
 
@@ -162,19 +155,36 @@ type dialError struct {
 func (e *dialError) Error() string { return e.line }
 func (e *dialError) Unwrap() error { return e.cause }
 
-// explainDial says what is wrong and what to do.
+// explainSSH says what is wrong with the way through an sshd.
+func explainSSH(endpoint string, err error) string {
+	var key *hostKeyError
+	var login *loginError
+	var socket *socketError
+	if errors.As(err, &key) || errors.As(err, &login) || errors.As(err, &socket) {
+		return err.Error()
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Sprintf("no sshd listens at %s", endpoint)
+	}
+	return explainDial(endpoint, err)
+}
+
+// explainDial says what is wrong with the way to an engine.
 func explainDial(endpoint string, err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
 		return fmt.Sprintf("no permission for the Docker socket %s: run as root, or add the user to the group that owns it (usermod -aG docker)", endpoint)
 	case errors.Is(err, syscall.ENOENT):
-		return fmt.Sprintf("no Docker socket at %s: start the engine, or set DOCKER_HOST to where it listens", endpoint)
+		return fmt.Sprintf("there is no Docker socket at %s", endpoint)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Sprintf("nothing listens at %s: start the engine, or set DOCKER_HOST to where it listens", endpoint)
+		return fmt.Sprintf("nothing listens at %s", endpoint)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Sprintf("the Docker engine at %s does not answer", endpoint)
-	default:
-		return fmt.Sprintf("the Docker engine at %s cannot be reached: %v", endpoint, err)
+		return fmt.Sprintf("the engine at %s does not answer", endpoint)
 	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err // without what was dialled, which the endpoint says
+	}
+	return fmt.Sprintf("no connection to %s: %v", endpoint, err)
 }

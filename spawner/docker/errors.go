@@ -17,8 +17,9 @@ import (
 
 // failure is an *fleet.Error that keeps its cause for errors.Is.
 type failure struct {
-	seen  *fleet.Error
-	cause error
+	seen   *fleet.Error
+	cause  error
+	reason string // why an engine cannot be asked, without what was tried on which node; else empty
 }
 
 func (f *failure) Error() string   { return f.seen.Error() }
@@ -27,6 +28,32 @@ func (f *failure) Unwrap() []error { return []error{f.seen, f.cause} }
 // fail makes an error that a person sees.
 func fail(cause error, kind fleet.Kind, field, format string, args ...any) error {
 	return &failure{seen: &fleet.Error{Kind: kind, Field: field, Message: fmt.Sprintf(format, args...)}, cause: cause}
+}
+
+// unreached makes the error of a call to an engine that cannot be asked.
+func unreached(cause error, n *node, verb, format string, args ...any) error {
+	reason := fmt.Sprintf(format, args...)
+	seen := fleet.Errorf(fleet.Unavailable, "cannot %s on node %s: %s", verb, n.name, reason)
+	return &failure{seen: seen, cause: cause, reason: reason}
+}
+
+// onlyReason is an error for who says himself which node does not answer: of a
+// call to an engine that cannot be asked, why that is.
+func onlyReason(err error) error {
+	var f *failure
+	if !errors.As(err, &f) || f.reason == "" {
+		return err
+	}
+	return &failure{seen: &fleet.Error{Kind: f.seen.Kind, Message: f.reason}, cause: err}
+}
+
+// seenBy returns the *fleet.Error that err wraps; nil when there is none.
+func seenBy(err error) *fleet.Error {
+	var seen *fleet.Error
+	if errors.As(err, &seen) {
+		return seen
+	}
+	return nil
 }
 
 // translate gives an error of the SDK the kind and the words that leave this
@@ -42,14 +69,17 @@ func translate(ctx context.Context, n *node, verb string, err error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("cannot %s on node %s: %w", verb, n.name, context.Canceled)
 	case errors.As(err, &dial):
-		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: %s", verb, n.name, dial.line)
+		return unreached(err, n, verb, "%s", dial.line)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: the engine at %s did not answer in time", verb, n.name, n.endpoint)
+		return unreached(err, n, verb, "the engine at %s did not answer in time", n.endpoint)
 	case client.IsErrConnectionFailed(err), brokenOff(err):
-		return fail(err, fleet.Unavailable, "", "cannot %s on node %s: the engine at %s does not answer", verb, n.name, n.endpoint)
+		return unreached(err, n, verb, "the engine at %s does not answer", n.endpoint)
 	}
 	message := engineMessage(err)
 	kind, field := classify(err, message)
+	if kind == fleet.Unavailable && field == "networks" && lateSwarm.MatchString(message) {
+		message = "its swarm did not give it the network in time: " + mayLackLeader + ": " + message
+	}
 	return fail(err, kind, field, "cannot %s on node %s: %s", verb, n.name, message)
 }
 
@@ -84,6 +114,7 @@ var readings = []reading{
 	{regexp.MustCompile(`(?i)could not find an available.*address pool|address pools have been fully subnetted`), fleet.Unavailable, "subnet"},
 	{regexp.MustCompile(`(?i)cannot join network of a non running container|cannot join network namespace of a non running container|joining network namespace of container.*not running`), fleet.Conflict, "sandbox"},
 	{regexp.MustCompile(`(?i)no such image`), fleet.NotFound, "image"},
+	{regexp.MustCompile(`(?i)could not attach to network .*(deadline exceeded|code = Unavailable|does not have a leader)|attaching to network failed|invalid cluster node while attaching`), fleet.Unavailable, "networks"}, // its swarm has no leader, or it has not found it yet
 	{regexp.MustCompile(`(?i)could not attach to network|network \S+ not found|no such network`), fleet.NotFound, "networks"},
 	{regexp.MustCompile(`(?i)container name .* is already in use`), fleet.Conflict, "name"},
 	{regexp.MustCompile(`(?i)network with name .* already exists`), fleet.Conflict, "name"},
@@ -93,8 +124,12 @@ var readings = []reading{
 	{regexp.MustCompile(`(?i)invalid reference format`), fleet.Invalid, "image"},
 	{regexp.MustCompile(`(?i)marked for removal|removal of container .* is already in progress`), fleet.Conflict, ""},
 	{regexp.MustCompile(`(?i)is not running|is not paused|is already paused|is paused|paused container|is restarting|cannot resume a running process|has active endpoints`), fleet.Conflict, ""},
+	{regexp.MustCompile(`(?i)device or resource busy|resource temporarily unavailable|too many open files|ttrpc: closed|containerd\.sock|is shutting down|context deadline exceeded`), fleet.Unavailable, ""}, // the engine is busy or on its way down or up
 	{regexp.MustCompile(`(?i)OCI runtime create failed`), fleet.Invalid, ""},
 }
+
+// lateSwarm is in what an engine says whose swarm has not let a container on a network.
+var lateSwarm = regexp.MustCompile(`(?i)deadline exceeded|code = Unavailable|does not have a leader`)
 
 // classify says what kind of error the engine answered, and about what.
 func classify(err error, message string) (fleet.Kind, string) {

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/swarm"
+	"github.com/docker/docker/api/types/system"
 
 	"edgespawner/fleet"
 )
@@ -34,6 +39,10 @@ func TestTheEnginesWordsBecomeKindsAndFields(t *testing.T) {
 		{409, `cannot join network of a non running container: 0a`, fleet.Conflict, "sandbox"},
 		{404, `No such image: x:latest`, fleet.NotFound, "image"},
 		{500, `Could not attach to network n: rpc error: code = NotFound desc = network n not found`, fleet.NotFound, "networks"},
+		{500, `Could not attach to network n: context deadline exceeded`, fleet.Unavailable, "networks"},
+		{500, `Could not attach to network n: rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few managers are online.`, fleet.Unavailable, "networks"},
+		{500, `attaching to network failed, make sure your network options are correct and check manager logs: context deadline exceeded`, fleet.Unavailable, "networks"},
+		{500, `invalid cluster node while attaching to network`, fleet.Unavailable, "networks"},
 		{404, `network n not found`, fleet.NotFound, "networks"},
 		{409, `Conflict. The container name "/web" is already in use by container "0a". You have to remove (or rename) that container to be able to reuse that name.`, fleet.Conflict, "name"},
 		{409, `network with name n already exists`, fleet.Conflict, "name"},
@@ -52,6 +61,10 @@ func TestTheEnginesWordsBecomeKindsAndFields(t *testing.T) {
 		{400, `something is wrong with the request`, fleet.Invalid, ""},
 		{403, `denied by a plugin`, fleet.Forbidden, ""},
 		{503, `engine is shutting down`, fleet.Unavailable, ""},
+		{500, `container 0a: driver "overlay2" failed to remove root filesystem: unlinkat /var/lib/docker/x: device or resource busy`, fleet.Unavailable, ""},
+		{500, `OCI runtime create failed: runc create failed: unable to start container process: fork/exec /proc/self/exe: resource temporarily unavailable`, fleet.Unavailable, ""},
+		{500, `ttrpc: closed: unknown`, fleet.Unavailable, ""},
+		{500, `connection error: desc = "transport: Error while dialing dial unix /run/containerd/containerd.sock: connect: connection refused"`, fleet.Unavailable, ""},
 		{500, `something broke`, fleet.Internal, ""},
 	}
 	f := newFakeEngine(t)
@@ -59,9 +72,42 @@ func TestTheEnginesWordsBecomeKindsAndFields(t *testing.T) {
 	for _, row := range rows {
 		f.on("POST /containers/0a/pause", row.status, row.message)
 		err := p.Freezer().Pause(t.Context(), "local", "0a")
-		wantError(t, err, row.kind, row.field, row.message)
+		wantError(t, err, row.kind, row.field, row.message) // the engine's own words are kept
 		if !strings.Contains(err.Error(), `cannot pause container "0a" on node local: `) {
 			t.Errorf("the error does not say what was tried: %v", err)
+		}
+	}
+}
+
+func TestASwarmThatGivesNoNetworkIsBlamedAndNotTheNode(t *testing.T) {
+	for _, said := range []string{
+		"attaching to network failed, make sure your network options are correct and check manager logs: context deadline exceeded",
+		"Could not attach to network n: rpc error: code = Unknown desc = The swarm does not have a leader.",
+	} {
+		f := newFakeEngine(t)
+		f.on("POST /containers/0a/start", 500, said)
+		err := f.pool(t).Containers().Start(t.Context(), "local", "0a")
+		wantError(t, err, fleet.Unavailable, "networks", "its swarm did not give it the network in time: the swarm may have no leader that answers: "+said)
+	}
+}
+
+func TestAnEngineThatAnswersAndWaitsForItsSwarmIsNotCalledSilent(t *testing.T) {
+	for _, inSwarm := range []bool{true, false} {
+		f := newFakeEngine(t)
+		f.handle("GET /networks/n", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		state := map[bool]swarm.LocalNodeState{true: swarm.LocalNodeStateActive, false: swarm.LocalNodeStateInactive}[inSwarm]
+		f.on("GET /info", http.StatusOK, system.Info{Swarm: swarm.Info{NodeID: "s1", LocalNodeState: state}})
+		p := f.pool(t)
+		if _, err := p.Info(t.Context(), "local"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := p.Networks().Find(ctx, "local", "n")
+		if inSwarm {
+			wantError(t, err, fleet.Unavailable, "networks", "node local answers, but its swarm did not give it the network n in time: the swarm may have no leader that answers")
+		} else {
+			wantError(t, err, fleet.Unavailable, "", "did not answer in time")
 		}
 	}
 }
@@ -74,7 +120,7 @@ func TestAnEngineThatCannotBeReachedIsExplainedInOneLine(t *testing.T) {
 	}
 	closed.Close()
 	for endpoint, part := range map[string]string{
-		"unix://" + filepath.Join(dir, "none.sock"): "no Docker socket at",
+		"unix://" + filepath.Join(dir, "none.sock"): "there is no Docker socket at",
 		"tcp://" + closed.Addr().String():           "nothing listens at",
 	} {
 		p := New("f1", discard)
@@ -84,9 +130,23 @@ func TestAnEngineThatCannotBeReachedIsExplainedInOneLine(t *testing.T) {
 		}
 		_, err := p.Info(t.Context(), "local")
 		wantError(t, err, fleet.Unavailable, "", part)
-		if strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "DOCKER_HOST") {
-			t.Errorf("not one line that says what to do: %v", err)
+		if strings.Contains(err.Error(), "\n") || strings.Count(err.Error(), endpoint) != 1 || strings.Contains(err.Error(), "DOCKER_HOST") {
+			t.Errorf("not one sentence with the endpoint and the cause: %v", err)
 		}
+		_, err = p.Try(t.Context(), fleet.Node{Name: "other", Endpoint: endpoint})
+		wantError(t, err, fleet.Unavailable, "endpoint", "cannot reach the engine on node other: "+part+" "+endpoint)
+		var once *failure
+		if !errors.As(err, &once) || seenBy(once.cause) != nil {
+			t.Errorf("it is told with another error of the same words: %v", once.cause)
+		}
+		lost := <-p.Watcher().Watch(t.Context(), "local")
+		if want := part + " " + endpoint; lost.Err == nil || lost.Err.Error() != want {
+			t.Errorf("a watch says %v, want %s alone: which node it is stands before it", lost.Err, want)
+		}
+	}
+	lookup := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "nowhere"}}
+	if line, want := explainDial("tcp://nowhere:1", lookup), "no connection to tcp://nowhere:1: lookup nowhere: no such host"; line != want {
+		t.Errorf("got %q, want %q", line, want)
 	}
 	denied := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}
 	if line := explainDial(DefaultEndpoint, denied); !strings.Contains(line, "no permission for the Docker socket") || !strings.Contains(line, "usermod") {
@@ -128,4 +188,37 @@ func TestANodeThatIsNotKnownIsUnavailable(t *testing.T) {
 	p := New("f1", discard)
 	defer p.Close()
 	wantError(t, p.Containers().Start(t.Context(), "x", "0a"), fleet.Unavailable, "", `node "x" is not known`)
+}
+
+func TestWhenAnEngineWasLastHeardIsKeptWhileItIsSilent(t *testing.T) {
+	f := newFakeEngine(t)
+	p := f.pool(t)
+	if at := p.Heard("local"); !at.IsZero() {
+		t.Errorf("heard at %s before it was asked", at)
+	}
+	began := time.Now()
+	if err := p.Ping(t.Context(), "local"); err != nil {
+		t.Fatal(err)
+	}
+	heard := p.Heard("local")
+	if heard.Before(began.Truncate(0).Add(-time.Millisecond)) {
+		t.Errorf("heard at %s, asked at %s", heard, began)
+	}
+	f.CloseClientConnections()
+	f.Server.Close()
+	if err := p.Ping(t.Context(), "local"); err == nil {
+		t.Fatal("it still answers")
+	}
+	if at := p.Heard("local"); !at.Equal(heard) {
+		t.Errorf("while it is silent: %s, it was %s", at, heard)
+	}
+	if err := p.Add(fleet.Node{Name: "local", Endpoint: "tcp://" + f.Listener.Addr().String()}); err != nil {
+		t.Fatal(err)
+	}
+	if at := p.Heard("local"); !at.Equal(heard) {
+		t.Errorf("after an update: %s, it was %s", at, heard)
+	}
+	if at := p.Heard("nobody"); !at.IsZero() {
+		t.Errorf("a node that is not known was heard at %s", at)
+	}
 }

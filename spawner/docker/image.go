@@ -15,7 +15,7 @@ import (
 
 // describe is an image in our words.
 func describe(ref string, found image.InspectResponse) fleet.Image {
-	made := fleet.Image{Ref: ref, ID: found.ID, Digest: digestOf(ref, found.RepoDigests)}
+	made := fleet.Image{Ref: ref, ID: found.ID, Digest: digestOf(ref, found.RepoDigests), Platform: platform(found.Os, found.Architecture)}
 	if found.Config == nil {
 		return made
 	}

@@ -25,9 +25,10 @@ type Images struct{ pool *Pool }
 func (p *Pool) Images() *Images { return &Images{p} }
 
 // Ensure makes sure that ref is on the node, by the policy, and returns it.
-// A registry that cannot be reached, or does not have it, is no error while a
-// local image serves and the policy is not always.
-func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.PullPolicy) (fleet.Image, error) {
+// A registry that cannot be reached, or does not have it, is no error while the
+// policy is not always and a local image serves, or one that another node has.
+func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.PullPolicy) (found fleet.Image, err error) {
+	defer i.pool.observed(nodeName, "get image", time.Now(), &err)
 	n, err := i.pool.engine(ctx, nodeName)
 	if err != nil {
 		return fleet.Image{}, err
@@ -44,7 +45,11 @@ func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.
 	case policy == fleet.PullNever || isImageID(ref):
 		return fleet.Image{}, i.missing(n, ref, policy, err)
 	}
-	fallback := have && policy != fleet.PullAlways
+	elsewhere, err := i.instead(ctx, n, ref, policy, have)
+	if err != nil {
+		return fleet.Image{}, err
+	}
+	fallback := have && policy != fleet.PullAlways || elsewhere != nil
 	patience := i.pool.bounds.pull
 	if fallback {
 		patience = i.pool.bounds.fallback
@@ -54,6 +59,8 @@ func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.
 	case pulled == nil:
 		local, err = i.local(ctx, n, ref)
 		return local, translate(ctx, n, verb, err)
+	case elsewhere != nil && ctx.Err() == nil:
+		return i.bring(ctx, n, elsewhere, ref)
 	case fallback && ctx.Err() == nil:
 		i.pool.log.Info("Using the local image", "node", nodeName, "image", ref, "error", pulled)
 		return local, nil
@@ -62,9 +69,17 @@ func (i *Images) Ensure(ctx context.Context, nodeName, ref string, policy fleet.
 	}
 }
 
+// instead finds another node that has an image which its registry may not give; nil = none is needed, or there is none.
+func (i *Images) instead(ctx context.Context, n *node, ref string, policy fleet.PullPolicy, have bool) (*holding, error) {
+	if have || policy == fleet.PullAlways {
+		return nil, nil
+	}
+	return i.findElsewhere(ctx, n, ref)
+}
+
 // Check says whether Ensure can succeed, without pulling: nil, NotFound when
-// neither the node nor the registry has the image, Unavailable when it is not
-// on the node and its registry cannot be asked.
+// neither a node nor the registry has the image, Unavailable when it is on no
+// node and its registry cannot be asked.
 func (i *Images) Check(ctx context.Context, nodeName, ref string, policy fleet.PullPolicy) error {
 	return i.pool.ask(ctx, nodeName, "check image "+ref, func(ctx context.Context, n *node) error {
 		_, err := i.local(ctx, n, ref)
@@ -75,9 +90,16 @@ func (i *Images) Check(ctx context.Context, nodeName, ref string, policy fleet.P
 			return nil
 		case policy == fleet.PullNever || isImageID(ref):
 			return i.missing(n, ref, policy, err)
-		default:
-			return i.askRegistry(ctx, n, ref)
 		}
+		refused := i.askRegistry(ctx, n, ref)
+		if refused == nil || policy == fleet.PullAlways || ctx.Err() != nil {
+			return refused
+		}
+		found, err := i.findElsewhere(ctx, n, ref)
+		if found != nil || err != nil {
+			return err
+		}
+		return refused
 	})
 }
 

@@ -80,6 +80,11 @@ func TestAPolicySaysWhenARegistryIsAsked(t *testing.T) {
 		{"nobody has it, told late", "app:v1", fleet.PullMissing, false, pullStreams(`{"error":"manifest unknown","errorDetail":{"message":"manifest unknown"}}`), 1, fleet.NotFound},
 		{"no permission", "app:v1", fleet.PullMissing, false, pullRefused(500, "Get https://r/v2/: unauthorized: authentication required"), 1, fleet.NotFound},
 		{"out of reach", "app:v1", fleet.PullMissing, false, pullRefused(500, "dial tcp 127.0.0.1:1: connect: connection refused"), 1, fleet.Unavailable},
+		{"the connection breaks", "app:v1", fleet.PullMissing, false, pullStreams(`{"error":"unexpected EOF"}`), 1, fleet.Unavailable},
+		{"the registry answers 503", "app:v1", fleet.PullMissing, false, pullRefused(500, "received unexpected HTTP status: 503 Service Unavailable"), 1, fleet.Unavailable},
+		{"the registry answers 502 without sense", "app:v1", fleet.PullMissing, false, pullRefused(500, "error parsing HTTP 502 response body: invalid character '<'"), 1, fleet.Unavailable},
+		{"the registry answers 500 to a newer engine", "app:v1", fleet.PullMissing, false, pullStreams(`{"error":"failed to copy: unexpected status from GET request to https://r/v2/app/blobs/sha256:1: 500 Internal Server Error"}`), 1, fleet.Unavailable},
+		{"the registry asks for a pause", "app:v1", fleet.PullMissing, false, pullRefused(500, "toomanyrequests: You have reached your pull rate limit"), 1, fleet.Busy},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

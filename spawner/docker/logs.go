@@ -16,7 +16,7 @@ import (
 
 // lineLimit is how long a line of logs may be, in bytes; a longer one is told
 // in pieces, so that a program that never breaks its line costs no more memory.
-const lineLimit = 1 << 20
+const lineLimit = 64 << 10
 
 // Logs sends the container's lines in the order of the engine and returns at
 // their end, with line's error, or with ctx's. Replica is left empty.

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"edgespawner/fleet"
 )
 
+const driverOverlay = "overlay"
+
 // attendantPriority keeps a network that an edge or a spawner joins from taking
 // over its default route, on engines that know priorities (28 and newer).
 const attendantPriority = -100
@@ -23,15 +26,55 @@ type Networks struct{ pool *Pool }
 // Networks returns the view of the pool that makes networks.
 func (p *Pool) Networks() *Networks { return &Networks{p} }
 
-// Find returns the network of that very name.
+// Find returns the network of that very name. One that reaches over a swarm is
+// found from each of its nodes, also from one where nobody is on it yet.
 func (w *Networks) Find(ctx context.Context, nodeName, name string) (fleet.Network, error) {
 	var found fleet.Network
 	err := w.pool.askWithin(ctx, infoTimeout, nodeName, "find network "+name, func(ctx context.Context, n *node) (err error) {
-		found, err = findNetwork(ctx, n, name)
+		found, err = w.pool.reachableNetwork(ctx, n, name)
 		return err
 	})
 	return found, err
 }
+
+// reachableNetwork returns the network of that name that containers of n may be
+// on: one of its own, or one that reaches over its swarm.
+func (p *Pool) reachableNetwork(ctx context.Context, n *node, name string) (fleet.Network, error) {
+	found, missing := findNetwork(ctx, n, name)
+	if missing == nil || fleet.KindOf(missing) != fleet.NotFound {
+		return found, p.explainLate(n, name, missing)
+	}
+	manager, err := p.managerOf(ctx, n)
+	if err != nil || manager == nil || manager == n {
+		return found, errors.Join(err, missing)
+	}
+	wide, err := findNetwork(ctx, manager, name)
+	switch {
+	case err == nil && wide.Driver == driverOverlay:
+		return wide, nil
+	case err == nil || fleet.KindOf(err) == fleet.NotFound:
+		return found, missing
+	default:
+		return found, p.explainLate(manager, name, err)
+	}
+}
+
+// explainLate tells an engine that is silent from one that waits for its swarm: an
+// engine asks the swarm's leader for each network that is looked for by its name.
+func (p *Pool) explainLate(n *node, name string, err error) error {
+	if err == nil || !errors.Is(err, context.DeadlineExceeded) || !n.inSwarm.Load() {
+		return err
+	}
+	own, cancel := context.WithTimeout(p.ctx, pingTimeout) // the time of the caller is over
+	defer cancel()
+	if _, silent := n.client.Ping(own); silent != nil {
+		return err
+	}
+	return fail(err, fleet.Unavailable, "networks", "node %s answers, but its swarm did not give it the network %s in time: %s", n.name, name, mayLackLeader)
+}
+
+// mayLackLeader is what people are told where a swarm has not done its part in time.
+const mayLackLeader = "the swarm may have no leader that answers"
 
 func findNetwork(ctx context.Context, n *node, name string) (fleet.Network, error) {
 	answer, err := n.client.NetworkInspect(ctx, name, network.InspectOptions{})
@@ -80,13 +123,21 @@ func firstAddress(n fleet.Network) netip.Addr {
 	return from.Addr()
 }
 
-// Create makes a network with this fleet's labels, attachable where it spans nodes.
+// Create makes a network with this fleet's labels. An overlay is made by a
+// manager of the node's swarm, and containers of every node may be on it.
 func (w *Networks) Create(ctx context.Context, nodeName string, config fleet.NetworkConfig) (fleet.Network, error) {
 	var made fleet.Network
 	err := w.pool.ask(ctx, nodeName, "create network "+config.Name, func(ctx context.Context, n *node) error {
 		options := network.CreateOptions{
 			Driver: config.Driver, Internal: config.Internal, Labels: w.pool.owned(config.Labels),
-			Attachable: config.Driver == "overlay",
+			Attachable: config.Driver == driverOverlay,
+		}
+		n, err := w.makerOf(ctx, n, config.Driver)
+		if err == nil && config.Driver == driverOverlay {
+			err = w.pool.refuseOverlap(ctx, n, config.Subnet)
+		}
+		if err != nil {
+			return err
 		}
 		if config.Subnet.IsValid() {
 			pool := network.IPAMConfig{Subnet: config.Subnet.String()}
@@ -98,20 +149,34 @@ func (w *Networks) Create(ctx context.Context, nodeName string, config fleet.Net
 		if _, err := n.client.NetworkCreate(ctx, config.Name, options); err != nil {
 			return err
 		}
-		var err error
 		made, err = findNetwork(ctx, n, config.Name)
 		return err
 	})
 	return made, err
 }
 
+// makerOf is the node that makes and removes a network of that driver for n.
+func (w *Networks) makerOf(ctx context.Context, n *node, driver string) (*node, error) {
+	if driver != driverOverlay {
+		return n, nil
+	}
+	manager, err := w.pool.managerOf(ctx, n)
+	if err == nil && manager == nil {
+		err = fleet.Errorf(fleet.Unavailable, "node %s is in no swarm, or no manager of its swarm answers", n.name)
+	}
+	return manager, err
+}
+
 // Remove removes a network of this fleet; nil when it is not there. Someone
 // else's is Forbidden.
 func (w *Networks) Remove(ctx context.Context, nodeName, name string) error {
 	return w.pool.ask(ctx, nodeName, "remove network "+name, func(ctx context.Context, n *node) error {
-		found, err := findNetwork(ctx, n, name)
-		if fleet.KindOf(err) == fleet.NotFound {
+		found, err := w.Find(ctx, nodeName, name)
+		if err != nil && fleet.KindOf(err) == fleet.NotFound {
 			return nil
+		}
+		if err == nil {
+			n, err = w.makerOf(ctx, n, found.Driver)
 		}
 		if err != nil {
 			return err
@@ -123,7 +188,7 @@ func (w *Networks) Remove(ctx context.Context, nodeName, name string) error {
 		switch {
 		case isNotFound(err):
 			return nil
-		case err != nil && strings.Contains(err.Error(), "has active endpoints"):
+		case err != nil && (strings.Contains(err.Error(), "has active endpoints") || strings.Contains(err.Error(), "is in use by task")):
 			return fail(err, fleet.Conflict, "", "network %s of node %s is in use", name, nodeName)
 		default:
 			return err

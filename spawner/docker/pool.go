@@ -27,10 +27,13 @@ type Pool struct {
 	log       *slog.Logger
 	loginFile string // of docker login; empty = no credentials
 	bounds    bounds
+	observe   func(Call) // nil = nobody is told
 
 	ctx    context.Context // of the calls that outlive their callers
 	cancel context.CancelFunc
 	calls  sync.WaitGroup
+
+	transfers transfers
 
 	mu    sync.RWMutex
 	nodes map[string]*node
@@ -54,8 +57,11 @@ type node struct {
 	endpoint string
 	base     string // URL that a raw request begins with
 	client   *client.Client
-	settled  atomic.Bool // the API version is negotiated
-	silence  silence     // registries that lately could not be reached
+	tunnel   *tunnel      // of an ssh:// endpoint; else nil
+	settled  atomic.Bool  // the API version is negotiated
+	heard    atomic.Int64 // when it last answered, in nanoseconds since 1970; 0 = not yet
+	inSwarm  atomic.Bool  // it is in a swarm of Docker, as it last said
+	silence  silence      // registries that lately could not be reached
 	lease    leaseState
 }
 
@@ -64,7 +70,7 @@ func New(fleetID string, log *slog.Logger) *Pool {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Pool{
 		fleetID: fleetID, log: log, loginFile: defaultLoginFile(), bounds: defaultBounds,
-		ctx: ctx, cancel: cancel, nodes: make(map[string]*node),
+		ctx: ctx, cancel: cancel, nodes: make(map[string]*node), transfers: transfers{way: make(map[transfer]chan struct{})},
 	}
 }
 
@@ -78,11 +84,13 @@ func (p *Pool) Add(n fleet.Node, options ...DialOption) error {
 	}
 	p.mu.Lock()
 	old := p.nodes[n.Name]
+	if old != nil && old.endpoint == made.endpoint {
+		made.heard.Store(old.heard.Load())
+		made.inSwarm.Store(old.inSwarm.Load())
+	}
 	p.nodes[n.Name] = made
 	p.mu.Unlock()
-	if old != nil {
-		old.client.Close()
-	}
+	p.letGo(old)
 	return nil
 }
 
@@ -92,8 +100,16 @@ func (p *Pool) Remove(name string) {
 	old := p.nodes[name]
 	delete(p.nodes, name)
 	p.mu.Unlock()
-	if old != nil {
-		old.client.Close()
+	p.letGo(old)
+}
+
+// letGo closes the connections of a node that is one no more; nil = there was none.
+func (p *Pool) letGo(old *node) {
+	if old == nil {
+		return
+	}
+	if err := old.close(); err != nil {
+		p.log.Debug("Cannot close a connection", "node", old.name, "error", err)
 	}
 }
 
@@ -108,10 +124,19 @@ func (p *Pool) Close() error {
 	defer p.mu.Unlock()
 	var errs []error
 	for _, n := range p.nodes {
-		errs = append(errs, n.client.Close())
+		errs = append(errs, n.close())
 	}
 	clear(p.nodes)
 	return errors.Join(errs...)
+}
+
+// close lets the connections of a node go.
+func (n *node) close() error {
+	err := n.client.Close()
+	if n.tunnel != nil {
+		err = errors.Join(err, n.tunnel.close())
+	}
+	return err
 }
 
 // node returns the node of that name.
@@ -146,15 +171,38 @@ func (p *Pool) ask(ctx context.Context, nodeName, verb string, call func(context
 	return p.askWithin(ctx, callTimeout, nodeName, verb, call)
 }
 
-func (p *Pool) askWithin(ctx context.Context, bound time.Duration, nodeName, verb string, call func(context.Context, *node) error) error {
+func (p *Pool) askWithin(ctx context.Context, bound time.Duration, nodeName, verb string, call func(context.Context, *node) error) (err error) {
+	defer p.observed(nodeName, verb, time.Now(), &err)
 	n, err := p.engine(ctx, nodeName)
 	if err != nil {
 		return err
 	}
 	bounded, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	return translate(ctx, n, verb, call(bounded, n))
+	err = translate(ctx, n, verb, call(bounded, n))
+	n.listened(err)
+	return err
 }
+
+// listened notes that the engine has done what it was asked for.
+func (n *node) listened(err error) {
+	if err == nil {
+		n.heard.Store(time.Now().UnixNano())
+	}
+}
+
+// Heard is when a node's engine last answered; zero = it has not yet, or is not
+// known. One that is followed is asked each second.
+func (p *Pool) Heard(name string) time.Time {
+	n, err := p.node(name)
+	if err != nil || n.heard.Load() == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n.heard.Load()).UTC()
+}
+
+// errEnding is a call after Close.
+var errEnding = fleet.Errorf(fleet.Unavailable, "the spawner is ending")
 
 // detach runs a call that goes on when its caller leaves; the caller then gets
 // its context's error. The call's own context ends after the bound, or when
@@ -166,7 +214,7 @@ func (p *Pool) detach(ctx context.Context, bound time.Duration, call func(contex
 		defer cancel()
 		ended <- call(own)
 	}) {
-		return fleet.Errorf(fleet.Unavailable, "the spawner is ending")
+		return errEnding
 	}
 	select {
 	case err := <-ended:

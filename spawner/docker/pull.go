@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -88,12 +89,23 @@ func explainRegistry(ctx context.Context, n *node, host, ref string, err error) 
 		return err
 	case unreachable(err):
 		return fail(err, fleet.Unavailable, fieldImage, "image %s cannot be had: its registry %s cannot be reached from node %s: %s", ref, host, n.name, engineMessage(err))
+	case registryFails.MatchString(err.Error()):
+		return fail(err, fleet.Unavailable, fieldImage, "image %s cannot be had now: its registry %s fails: %s", ref, host, engineMessage(err))
+	case registryBusy.MatchString(err.Error()):
+		return fail(err, fleet.Busy, fieldImage, "image %s cannot be had now: its registry %s asks for a pause: %s", ref, host, engineMessage(err))
 	case isNotFound(err) || cerrdefs.IsPermissionDenied(err) || cerrdefs.IsUnauthorized(err):
 		return fail(err, fleet.NotFound, fieldImage, "the registry %s does not give out image %s (is its name right, and does docker login know the registry?): %s", host, ref, engineMessage(err))
 	default:
 		return err
 	}
 }
+
+// What engines say when a registry answered 5xx or 429, which may be different
+// the next time. Their wording changes with the version and the image store.
+var (
+	registryFails = regexp.MustCompile(`(?i)(?:http status|parsing http|unexpected status[^:]*|status from \w+ request to \S+):? 5\d\d\b`)
+	registryBusy  = regexp.MustCompile(`(?i)toomanyrequests|too many requests|(?:http status|parsing http|unexpected status[^:]*|status from \w+ request to \S+):? 429\b`)
+)
 
 // askRegistry asks ref's registry, through the node's engine, whether it has
 // the image; nothing is pulled.
@@ -162,6 +174,7 @@ func unreachable(err error) bool {
 		"connection refused", "no such host", "i/o timeout", "tls handshake timeout", "network is unreachable", "no route to host",
 		"request canceled while waiting for connection", "client.timeout exceeded", "server misbehaving", "connection reset by peer",
 		"temporary failure in name resolution", "context deadline exceeded", "server gave http response to https client",
+		"unexpected eof", ": eof",
 	} {
 		if strings.Contains(text, words) {
 			return true

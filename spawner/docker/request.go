@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
 
@@ -40,6 +41,7 @@ func (p *Pool) createRequest(c fleet.ContainerConfig) (*container.Config, *conta
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(c.Restart)},
 		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": logSize, "max-file": logFiles}},
 		Resources:     container.Resources{CPUShares: int64(c.CPUShares)},
+		Mounts:        p.mounts(c.Volumes),
 	}
 	if c.MemoryMB > 0 {
 		host.Resources.Memory = int64(c.MemoryMB) << 20
@@ -51,6 +53,19 @@ func (p *Pool) createRequest(c fleet.ContainerConfig) (*container.Config, *conta
 		networking.EndpointsConfig = map[string]*network.EndpointSettings{first.Network: endpointSettings(first, 1)}
 	}
 	return body, host, networking
+}
+
+// mounts are the volumes in the engine's form. One that is not there is made by
+// the engine with these labels; one that is keeps its own.
+func (p *Pool) mounts(volumes []fleet.Volume) []mount.Mount {
+	var mounts []mount.Mount
+	for _, volume := range volumes {
+		mounts = append(mounts, mount.Mount{
+			Type: mount.TypeVolume, Source: volume.Name, Target: volume.Path, ReadOnly: volume.ReadOnly,
+			VolumeOptions: &mount.VolumeOptions{Labels: p.owned(nil)},
+		})
+	}
+	return mounts
 }
 
 // networkMode is the sandbox's network for an app, the first network for a

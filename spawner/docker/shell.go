@@ -31,12 +31,13 @@ func (p *Pool) Shell() *Shell { return &Shell{p} }
 // Exec runs a command inside a running container until it ends or ctx does. A
 // command that is not there ends with exit code 126 or 127, as a shell says it.
 // When ctx ends the command goes on inside: an engine has no call to end it.
-func (s *Shell) Exec(ctx context.Context, nodeName, id string, command []string) (fleet.ExecResult, error) {
+func (s *Shell) Exec(ctx context.Context, nodeName, id string, command []string) (result fleet.ExecResult, err error) {
+	defer s.pool.observed(nodeName, "run command", time.Now(), &err)
 	n, err := s.pool.engine(ctx, nodeName)
 	if err != nil {
 		return fleet.ExecResult{}, err
 	}
-	result, err := execute(ctx, n, id, command)
+	result, err = execute(ctx, n, id, command)
 	return result, translate(ctx, n, "run a command in container "+short(id), err)
 }
 

@@ -61,7 +61,7 @@ func (w *Watcher) watch(ctx context.Context, nodeName string, notices chan<- fle
 		}
 		if !lost {
 			lost = true
-			send(ctx, notices, fleet.Notice{Node: nodeName, Action: fleet.NoticeLost, Time: time.Now().UTC(), Err: err})
+			send(ctx, notices, fleet.Notice{Node: nodeName, Action: fleet.NoticeLost, Time: time.Now().UTC(), Err: onlyReason(err)})
 		}
 		select {
 		case <-time.After(pause + rand.N(pause/4)):
@@ -134,7 +134,7 @@ func (w *Watcher) keepPinging(ctx context.Context, nodeName string, lose context
 		if err := w.pool.Ping(ctx, nodeName); err == nil {
 			missed = 0
 		} else if missed++; missed >= pingsToLose {
-			lose(fail(errors.Join(errNoAnswer, err), fleet.Unavailable, "", "the engine of node %s does not answer", nodeName))
+			lose(fail(errors.Join(errNoAnswer, err), fleet.Unavailable, "", "%s", onlyReason(err)))
 			return
 		}
 	}
@@ -158,7 +158,13 @@ var actions = map[events.Action]fleet.NoticeAction{
 	events.ActionUnPause: fleet.NoticeUnpaused,
 	events.ActionDestroy: fleet.NoticeRemoved,
 	events.ActionOOM:     fleet.NoticeOOM,
+	events.ActionKill:    fleet.NoticeKilled,
+	events.ActionUpdate:  fleet.NoticeUpdated,
+	events.ActionRename:  fleet.NoticeUpdated,
 }
+
+// endingSignals are those that are sent to end an app: SIGINT, SIGQUIT, SIGKILL, SIGTERM.
+var endingSignals = map[string]bool{"2": true, "3": true, "9": true, "15": true}
 
 // healthPrefix begins the action "health_status: healthy".
 const healthPrefix = "health_status"
@@ -178,11 +184,14 @@ func noticeOf(nodeName string, m events.Message) (fleet.Notice, bool) {
 	} else {
 		return notice, false
 	}
+	if notice.Action == fleet.NoticeKilled && !endingSignals[attributes["signal"]] {
+		return notice, false
+	}
 	if notice.Action == fleet.NoticeDied {
 		notice.Exit, _ = strconv.Atoi(attributes["exitCode"]) // absent on no engine; 0 then
 	}
 	notice.Labels = maps.Clone(attributes)
-	for _, own := range []string{"image", "name", "exitCode", "execDuration", "execID"} { // the engine's, among the labels
+	for _, own := range []string{"image", "name", "exitCode", "execDuration", "execID", "signal"} { // the engine's, among the labels
 		delete(notice.Labels, own)
 	}
 	return notice, true

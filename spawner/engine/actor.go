@@ -2,8 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -36,17 +34,24 @@ type actor struct {
 	rest      bool            // a wake began with the first replica; the others follow
 	waiters   []chan answer   // requests that wait for the first ready replica
 	failure   error           // why power is failed
+	unplaced  string          // why the last replicas that were to be placed were not; empty = they were
 	watchers  []powerWatcher
 	job       *fleet.Job         // that runs now; nil = none
 	drain     context.CancelFunc // ends the draining under way; nil = none
 	drains    int                // that have begun; the outcome of an earlier one is nothing
 	version   uint64             // of the snapshot that holds what was published last
-	downSince time.Time          // when the last running app ended; zero while one runs
+	downSince time.Time          // when the last running app ended; zero while one runs, or when cutOff
+	cutOff    bool               // an app that ran went with its network or its node, and none has served since
 	awakeAt   time.Time
+	wakeBegan time.Time // of the wake under way; zero = there is none, or it had nothing to start
+	wakeTold  bool      // an event has said that it is being woken
 	idleTimer *time.Timer
 	idleWhy   string // the last verdict's reason
 	lastWake  string
 	lastSleep string
+	relief    relief
+	lacks     converging
+	stalled   bool // the last wake failed because a node did not answer
 	removing  bool
 	gone      bool // it has been removed: loop returns
 	sweeping  bool // what rollouts left in extra is being removed
@@ -159,6 +164,7 @@ func (a *actor) transition(event powerEvent) effect {
 	if to != from {
 		a.log.Debug("Power changed", "from", from, "to", to, "event", event)
 		a.power = to
+		a.observePower(from, to)
 		a.saveSoon()
 		a.tellWatchers()
 	}
@@ -239,41 +245,6 @@ func (a *actor) saveSoon() {
 	a.engine.saver.save(a.desired)
 }
 
-// startAll wakes: the first replica at once, the others when it is ready, so
-// that the request that waits does not share the node's cores with them.
-func (a *actor) startAll() {
-	a.failure = nil
-	if len(a.replicas) == 0 && a.job != nil {
-		return // a rollout is between the old replica and the new one
-	}
-	if len(a.replicas) == 0 {
-		a.failure = a.scaledToNone()
-		a.transition(eventStartFailed)
-		return
-	}
-	if slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().serves() }) {
-		a.rest = a.job == nil // a rollout brings the others up itself
-		a.transition(eventReady)
-		return
-	}
-	a.rest = true
-	a.replicas[0].order(wantUp)
-	a.publish()
-}
-
-// startRest brings the other replicas up once the first has been decided on.
-func (a *actor) startRest() {
-	if !a.rest {
-		return
-	}
-	a.rest = false
-	for _, r := range a.replicas {
-		if v := r.look(); !v.serves() && !v.onTheWay() {
-			r.order(wantUp)
-		}
-	}
-}
-
 // serve publishes the ready replicas and answers who waits.
 func (a *actor) serve() {
 	if a.drain != nil {
@@ -321,11 +292,19 @@ func (a *actor) endpoints() []fleet.Endpoint {
 	if a.print == nil || a.print.port == 0 {
 		return nil
 	}
-	var list []fleet.Endpoint
+	var list, last []fleet.Endpoint
 	for _, r := range a.replicas {
-		if e, ok := r.endpoint(); ok {
+		e, ok := r.endpoint()
+		switch {
+		case !ok:
+		case r.look().serves():
 			list = append(list, e)
+		default:
+			last = append(last, e)
 		}
+	}
+	if len(list) == 0 {
+		return last // a failed health check alone takes the last one from nobody
 	}
 	return list
 }
@@ -351,6 +330,9 @@ func (a *actor) publish() {
 // received takes a driver's report.
 func (a *actor) received(r *replica, what report) {
 	a.noteDown()
+	if what.kind != reportDied {
+		r.care.heard = what.generation
+	}
 	if !slices.Contains(a.replicas, r) || a.removing && what.kind != reportSettled {
 		return // of a rollout or a remove: its job looks by itself
 	}
@@ -359,53 +341,24 @@ func (a *actor) received(r *replica, what report) {
 		if r.look().state != stateReady {
 			return // it has ended since, and that is told next
 		}
+		r.care.sick, r.care.atRest, r.care.fault = nil, false, nil
+		a.tellHealthyAgain(r)
 		r.watchHealth()
 		a.transition(eventReady)
+		if len(r.care.drift) > 0 { // its container may be a new one
+			a.lookForDrift(r)
+		}
+		a.mend()
 	case reportFailed:
 		a.startFailed(r, what.err)
 	case reportDied:
-		a.appEnded(r, what)
+		a.appEnded(r, what.end)
 	case reportSettled:
 		if r.look().state == stateGone {
 			a.replicas = slices.DeleteFunc(a.replicas, func(other *replica) bool { return other == r })
 		}
 		a.checkStopped()
 	}
-}
-
-// startFailed decides what a replica that did not come up means for the service.
-func (a *actor) startFailed(r *replica, err error) {
-	if errors.Is(err, errNotWanted) {
-		a.checkStopped()
-		return
-	}
-	a.log.Warn("Cannot bring a replica where it is wanted", "replica", r.name(), "node", r.node, "error", err)
-	switch a.power {
-	case powerStopping, powerWanted:
-		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("cannot put %s to sleep: %s", r.name(), err)})
-		a.checkStopped()
-	case powerWaking:
-		a.failure = wakeError(a.name, err)
-		a.startRest()
-		if !a.anyOnTheWay() {
-			a.engine.record(fleet.Event{Type: fleet.EventFailed, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("%s cannot be woken: %s", a.name, err)})
-			a.transition(eventStartFailed)
-		}
-	case powerAwake:
-		a.restartLater(r, err)
-	}
-}
-
-// wakeError is what a client is told of a start that failed: that the app ended,
-// or else that the service is not available; never that the request was wrong.
-func wakeError(service string, err error) error {
-	switch fleet.KindOf(err) {
-	case fleet.BadGateway, fleet.Unavailable, fleet.Timeout:
-		return err
-	case fleet.Internal:
-		return fleet.Errorf(fleet.Unavailable, "%s cannot be started now", service)
-	}
-	return fleet.Errorf(fleet.Unavailable, "%s", err)
 }
 
 // anyOnTheWay says whether a replica is ready or being started.
@@ -432,14 +385,19 @@ func (a *actor) checkStopped() {
 	a.transition(eventStopped)
 }
 
-// noteDown keeps downSince: when the last running app ended.
+// noteDown keeps downSince: when the last running app ended. Of one that was cut
+// off nobody can say it: no packet told its clients, and a request that it had in
+// hand comes back when the edge's kernel gives it up, long after.
 func (a *actor) noteDown() {
+	if slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().serves() }) {
+		a.cutOff = false
+	}
 	running := slices.ContainsFunc(a.replicas, func(r *replica) bool {
 		v := r.look()
 		return v.state == stateReady || v.state == stateUnhealthy || v.state == stateStarting
 	})
 	switch {
-	case running:
+	case running, a.cutOff:
 		a.downSince = time.Time{}
 	case a.downSince.IsZero():
 		a.downSince = time.Now()

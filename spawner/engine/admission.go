@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"edgespawner/fleet"
-	"edgespawner/scheduler"
 )
 
 // acceptedSpecs holds the newest accepted spec of each service: what a new one
@@ -154,40 +153,4 @@ func asksRegistry(spec fleet.Spec) bool {
 	last := spec.Image[strings.LastIndex(spec.Image, "/")+1:]
 	_, tag, tagged := strings.Cut(last, ":")
 	return !tagged || tag == "latest"
-}
-
-// place chooses the node of a service's new replicas.
-func (e *Engine) place(ctx context.Context, spec fleet.Spec) (string, error) {
-	nodes, err := e.Nodes(ctx)
-	if err != nil {
-		return "", err
-	}
-	node, err := scheduler.Place(nodes, scheduler.Demand{MemoryMB: spec.Resources.MemoryMB, CPUShares: spec.Resources.CPUShares})
-	if err != nil {
-		return "", fleet.Errorf(fleet.Unavailable, "%s cannot be placed: %s", spec.Name, err)
-	}
-	return node, nil
-}
-
-// Nodes returns the nodes with what runs on each.
-func (e *Engine) Nodes(ctx context.Context) ([]fleet.Node, error) {
-	nodes, err := e.nodes.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the nodes: %w", err)
-	}
-	count := map[string]int{}
-	for _, a := range e.actorList() {
-		err := a.call(ctx, func() {
-			for _, r := range a.replicas {
-				count[r.node]++
-			}
-		})
-		if err != nil && fleet.KindOf(err) != fleet.NotFound {
-			return nil, err
-		}
-	}
-	for i := range nodes {
-		nodes[i].Replicas = count[nodes[i].Name]
-	}
-	return nodes, nil
 }

@@ -10,7 +10,7 @@ import (
 	"edgespawner/fleet"
 )
 
-func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found []pair) error {
+func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found []pair, assumed []fleet.Standing) error {
 	revisions, err := e.revisions.Revisions(ctx, desired.Name)
 	if err != nil {
 		return err
@@ -32,14 +32,30 @@ func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found 
 	var replicas, unknown []*replica
 	for _, p := range found {
 		if print := prints[p.revision]; print != nil {
-			replicas = append(replicas, e.adoptReplica(a, p, print))
+			r := e.adoptReplica(a, p, print)
+			if p.app.ID != "" {
+				a.noteDrift(r, differences(print, p.app)) // the actor has nothing to do yet
+			}
+			replicas = append(replicas, r)
+			e.tellEndedMeanwhile(r, p.app, desired.Power)
 		} else {
 			unknown = append(unknown, e.adoptReplica(a, p, labelled(desired.Name, p)))
 		}
 	}
+	for _, s := range assumed {
+		if prints[s.Revision] == nil {
+			prints[s.Revision] = e.redraw(ctx, desired.Name, revisions, pair{service: desired.Name, revision: s.Revision, hash: s.Hash})
+		}
+		if print := prints[s.Revision]; print != nil {
+			replicas = append(replicas, e.assumeReplica(a, s, print, desired.Power))
+		}
+	}
 	if len(revisions) > 0 {
-		newest := revisions[0].Spec
-		e.accepted.set(&newest)
+		if from := stands(revisions, desired.Revision); inService != nil && from.Number == desired.Revision {
+			e.accepted.set(inService.spec)
+		} else {
+			e.accepted.set(&from.Spec)
+		}
 	}
 	return a.call(ctx, func() {
 		a.print = inService
@@ -55,17 +71,39 @@ func (e *Engine) adoptService(ctx context.Context, desired fleet.Desired, found 
 	})
 }
 
-// missing makes the replicas that are wanted and of which nothing was found, on
-// a node where others of the service are; a wake makes their containers.
+// tellEndedMeanwhile records what nobody was there to see: an app that was to be
+// awake and had ended when this process began. It is started again.
+func (e *Engine) tellEndedMeanwhile(r *replica, app fleet.Container, wanted fleet.Power) {
+	if wanted != fleet.PowerAwake || app.Status != fleet.ContainerExited && app.Status != fleet.ContainerDead {
+		return
+	}
+	e.record(fleet.Event{Type: fleet.EventExit, Service: r.service, Container: r.name(), NodeID: r.node,
+		Message: fmt.Sprintf("%s %s, while the spawner was away; it is started again", r.name(), r.look().lastExit)})
+}
+
+// stands returns the revision, of all newest first, that a service is changed
+// from: the newest that is still to be rolled out, else the one in service.
+func stands(revisions []fleet.Revision, inService int) *fleet.Revision {
+	for i := range revisions {
+		r := &revisions[i]
+		if r.Number == inService || r.Number > inService && r.Outcome == fleet.OutcomePending {
+			return r
+		}
+	}
+	return &revisions[0]
+}
+
+// missing makes the replicas that are wanted and of which nothing was found, where
+// they fit beside the others of the service; a wake makes their containers. What
+// has no place is left out, but for the only one of a service that was awake, which
+// has to be woken.
 func (e *Engine) missing(a *actor, desired fleet.Desired, print *blueprint, found []*replica) []*replica {
 	if print == nil || desired.Removing {
 		return nil
 	}
-	node := e.nodeNames()[0]
 	there := map[int]bool{}
 	publishing := map[string]bool{}
 	for _, r := range found {
-		node = r.node
 		there[r.index] = true
 		publishing[r.node] = publishing[r.node] || r.publish
 	}
@@ -74,11 +112,20 @@ func (e *Engine) missing(a *actor, desired fleet.Desired, print *blueprint, foun
 		if there[index] {
 			continue
 		}
-		publish := print.publishes() && !publishing[node]
-		publishing[node] = publishing[node] || publish
-		r := e.newReplica(a, index, node, print, publish)
+		place, err := e.placeSomewhere(print.spec, index, desired.Power == fleet.PowerAwake && len(found)+len(list) == 0)
+		if err != nil {
+			a.notePlaced(err)
+			continue
+		}
+		publish := print.publishes() && !publishing[place.node]
+		publishing[place.node] = publishing[place.node] || publish
+		r := e.newReplica(a, index, place, print, publish)
 		e.group.Go(func() { r.drive(e.life) })
 		list = append(list, r)
+		if desired.Power == fleet.PowerAwake {
+			e.record(fleet.Event{Type: fleet.EventRestart, Service: a.name, Container: r.name(), NodeID: r.node,
+				Message: fmt.Sprintf("%s was gone when the spawner began; it is made anew", r.name())})
+		}
 	}
 	return list
 }
@@ -92,13 +139,9 @@ func (e *Engine) redraw(ctx context.Context, service string, revisions []fleet.R
 	}
 	revision := revisions[at]
 	spec := &revision.Spec
-	print := &blueprint{spec: spec, revision: revision.Number, hash: p.hash, image: fleet.Image{ID: cmp.Or(p.app.ImageID, revision.ImageID), Ref: spec.Image}}
-	for _, node := range e.nodeNames() {
-		image, err := e.images.Ensure(ctx, node, print.image.ID, fleet.PullNever)
-		if err == nil {
-			print.image = image
-			break
-		}
+	print := &blueprint{spec: spec, revision: revision.Number, hash: p.hash, image: fleet.Image{ID: cmp.Or(revision.ImageID, p.app.ImageID), Ref: spec.Image}}
+	if image, found := e.imageOfNodes(ctx, print.image.ID, p.app.ImageID); found {
+		print.image = image
 	}
 	port, err := e.router.Port(*spec, print.image.Ports)
 	if err != nil {
@@ -110,15 +153,16 @@ func (e *Engine) redraw(ctx context.Context, service string, revisions []fleet.R
 	return print
 }
 
-func (e *Engine) nodeNames() []string {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	list := make([]string, 0, len(e.cores))
-	for name := range e.cores {
-		list = append(list, name)
+// imageOfNodes returns the first of the images that is on a node.
+func (e *Engine) imageOfNodes(ctx context.Context, ids ...string) (fleet.Image, bool) {
+	for _, id := range ids {
+		for _, node := range e.nodeNames() {
+			if image, err := e.images.Ensure(ctx, node, id, fleet.PullNever); id != "" && err == nil {
+				return image, true
+			}
+		}
 	}
-	slices.Sort(list)
-	return list
+	return fleet.Image{}, false
 }
 
 // adoptReplica makes a replica of containers that are there. A running app is
@@ -126,15 +170,18 @@ func (e *Engine) nodeNames() []string {
 // before may have been waiting for: a wake goes on with that, and starts nothing.
 func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 	node := cmp.Or(p.app.Node, p.sandbox.Node)
-	r := e.newReplica(a, p.index, node, print, len(p.sandbox.Ports) > 0)
+	r := e.newReplica(a, p.index, e.ledger.hold(node, print.spec, p.index), print, holdsHostPorts(print.spec, p.sandbox))
 	r.app = container{id: p.app.ID, name: p.app.Name}
+	r.job = p.job
 	r.startedAt = p.app.StartedAt
 	r.fixedAddress = true
 	if p.sandbox.ID != "" {
 		// A sandbox that began after its app is as good as down: the app runs in the network of the one before.
 		orphan := p.app.Status == fleet.ContainerRunning && p.sandbox.StartedAt.After(p.app.StartedAt)
 		r.holdSandbox(container{id: p.sandbox.ID, name: p.sandbox.Name, running: p.sandbox.Status == fleet.ContainerRunning && !orphan})
-		if address, err := e.networks.addressOf(r, p.sandbox); err == nil {
+		if r.isReached(p.sandbox) {
+			r.address = r.reach
+		} else if address, err := e.networks.addressOf(r, p.sandbox); err == nil {
 			r.address = address
 		}
 	}
@@ -153,6 +200,7 @@ func (e *Engine) adoptReplica(a *actor, p pair, print *blueprint) *replica {
 	case fleet.ContainerExited, fleet.ContainerDead:
 		r.lastExit = fmt.Sprintf("exited with code %d at %s", p.app.ExitCode, p.app.FinishedAt.UTC().Format(time.RFC3339))
 	}
+	r.noteStanding()
 	e.group.Go(func() { r.drive(e.life) })
 	return r
 }
@@ -185,6 +233,7 @@ func (a *actor) settleIn(found []*replica) {
 		last := len(a.replicas) - 1
 		if r.index < 0 || last >= 0 && a.replicas[last].index == r.index {
 			a.extra = append(a.extra, r)
+			a.engine.ledger.replaced(r.place, r.assumed) // what was found may be of a job that is gone on with
 			continue
 		}
 		a.replicas = append(a.replicas, r)
@@ -215,9 +264,11 @@ func (a *actor) settleIn(found []*replica) {
 
 func (a *actor) rank(r *replica) int {
 	switch v := r.look(); {
-	case v.state == stateReady && r.print.revision == a.desired.Revision:
+	case v.state == stateReady && r.print.revision == a.desired.Revision && !r.assumed:
+		return 4
+	case v.state == stateReady && !r.assumed:
 		return 3
-	case v.state == stateReady:
+	case v.state == stateReady && r.print.revision == a.desired.Revision:
 		return 2
 	case r.print.revision == a.desired.Revision:
 		return 1

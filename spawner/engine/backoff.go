@@ -1,23 +1,49 @@
 package engine
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"edgespawner/fleet"
+)
 
 // How an app that ends by fault is restarted.
 const (
-	backoffFirst  = 500 * time.Millisecond // before the second restart; the first is at once
-	backoffCap    = time.Minute
-	backoffReset  = 30 * time.Second // up for this long: the count begins anew
-	backoffGiveUp = 6                // restarts without being up that long make failed
+	backoffFirst = 500 * time.Millisecond // before the second restart; the first is at once
+	backoffCap   = time.Minute
+	backoffReset = time.Duration(fleet.RestartReset) // up for this long: the back-off begins anew
 )
 
 // backoff returns how long to wait before restart number n (from 0): nothing,
-// then backoffFirst doubling up to backoffCap. GiveUp says that n is one too many.
-func backoff(n int) (wait time.Duration, giveUp bool) {
-	switch {
-	case n >= backoffGiveUp:
-		return 0, true
-	case n <= 0:
-		return 0, false
+// then backoffFirst doubling up to backoffCap.
+func backoff(n int) time.Duration {
+	const doublings = 10 // more than there are to the cap
+	if n <= 0 {
+		return 0
 	}
-	return min(backoffFirst<<(n-1), backoffCap), false
+	return min(backoffFirst<<min(n-1, doublings), backoffCap)
+}
+
+// tries counts the restarts of a replica.
+type tries struct {
+	inRow int         // since it was last up for backoffReset
+	at    []time.Time // of those within the limit's window, oldest first
+}
+
+// again counts one more restart; lived is how long the app was up before. It
+// returns how long to wait for it, and whether it is one more than the limit allows.
+func (t *tries) again(limit fleet.RestartLimit, lived time.Duration, now time.Time) (wait time.Duration, tooMany bool) {
+	if lived > backoffReset {
+		t.inRow = 0
+	}
+	t.at = slices.DeleteFunc(t.at, func(at time.Time) bool { return now.Sub(at) >= limit.Window.Std() })
+	t.at = t.at[max(0, len(t.at)-limit.Most()):] // more than that need not be known
+	counted := t.inRow
+	if limit.Window != 0 {
+		counted = len(t.at)
+	}
+	wait = backoff(t.inRow)
+	t.inRow++
+	t.at = append(t.at, now)
+	return wait, counted >= limit.Most()
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
 	"edgespawner/fleet"
 )
@@ -33,12 +35,35 @@ func specHash(spec *fleet.Spec, imageID string) string {
 		panic(fmt.Sprintf("a spec cannot be marshalled: %v", err)) // its types all can
 	}
 	hash := sha256.New()
-	hash.Write(data)
+	hash.Write(withHeaders(data, spec.HealthCheck))
 	for _, key := range slices.Sorted(maps.Keys(spec.Env)) {
 		fmt.Fprintf(hash, "\x00%s=%s", key, spec.Env[key].Reveal()) // a hash.Hash never returns an error
 	}
 	fmt.Fprintf(hash, "\x00%s", imageID)
 	return hex.EncodeToString(hash.Sum(nil)[:12])
+}
+
+// withHeaders returns a spec's JSON with the values of its check's headers, as
+// they stood in what was hashed before they were secrets: the hash of a replica
+// that is there must not change.
+func withHeaders(data []byte, check *fleet.HealthCheck) []byte {
+	if check == nil || len(check.Headers) == 0 {
+		return data
+	}
+	redacted, err := json.Marshal(check.Headers)
+	plain, plainErr := json.Marshal(fleet.RevealAll(check.Headers))
+	if err != nil || plainErr != nil {
+		panic(fmt.Sprintf("headers cannot be marshalled: %v, %v", err, plainErr)) // strings can
+	}
+	const member = `"headers":`
+	return bytes.Replace(data, append([]byte(member), redacted...), append([]byte(member), plain...), 1)
+}
+
+// startLimit is how long a replica may take from its start until it is ready, when
+// a job waits for that: as long as its health check allows, or wake.max_wait.
+func (b *blueprint) startLimit() time.Duration {
+	check := b.check
+	return max(check.StartPeriod.Std()+time.Duration(check.Retries)*(check.Interval+check.Timeout).Std(), b.spec.Wake.MaxWait.Std())
 }
 
 // publishes says whether one replica on each node holds host ports.
@@ -89,19 +114,23 @@ func (e *Engine) appConfig(r *replica, name, sandboxID string) (fleet.ContainerC
 		Name: name, Image: image, Labels: labels, Env: spec.Env,
 		Entrypoint: spec.Entrypoint, Command: spec.Command,
 		User: spec.User, Workdir: spec.Workdir, StopSignal: spec.StopSignal,
-		Restart: "no", SandboxID: sandboxID,
+		Restart: "no", SandboxID: sandboxID, Volumes: spec.Volumes,
 		CPUShares: spec.Resources.CPUShares, MemoryMB: spec.Resources.MemoryMB,
 	}, nil
 }
 
 func (r *replica) labels(role fleet.Role) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		fleet.LabelService:  r.service,
 		fleet.LabelIndex:    strconv.Itoa(r.index),
 		fleet.LabelRevision: strconv.Itoa(r.print.revision),
 		fleet.LabelRole:     string(role),
 		fleet.LabelSpecHash: r.print.hash,
 	}
+	if r.job != "" {
+		labels[fleet.LabelJob] = r.job
+	}
+	return labels
 }
 
 // attachments are the networks of a sandbox: on each it is known by the name of

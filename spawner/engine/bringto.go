@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"edgespawner/fleet"
@@ -13,14 +12,20 @@ const certifyTimeout = 30 * time.Second
 
 // bringTo brings a service to want replicas of a blueprint. When that fails, the
 // revision in service serves as before.
-func (e *Engine) bringTo(run *jobRun, a *actor, print *blueprint, want int, node string, force bool) error {
-	o := &rollout{engine: e, actor: a, run: run, ctx: run.ctx, print: print, want: want, node: func(int) string { return node }}
+func (e *Engine) bringTo(run *jobRun, a *actor, print *blueprint, want int, force bool) error {
+	o := &rollout{engine: e, actor: a, run: run, job: run.id, ctx: run.ctx, print: print, want: want, force: force}
+	return o.bring(func(stand []standing) []change { return plan(stand, want, print, false) })
+}
+
+// bring carries out the plan for what stands then.
+func (o *rollout) bring(plan func(stand []standing) []change) error {
+	e, a, run := o.engine, o.actor, o.run
 	if _, err := a.awaitPower(run.ctx, nil, power.settled); err != nil {
 		return err
 	}
 	var strays []*replica
 	err := a.call(run.ctx, func() {
-		strays = slices.Clone(a.extra)
+		strays, o.made = a.leftOver(run.id, o.print)
 		o.asleep = a.print != nil && a.sleeps()
 	})
 	if err != nil {
@@ -30,10 +35,21 @@ func (e *Engine) bringTo(run *jobRun, a *actor, print *blueprint, want int, node
 		o.clear(strays)
 	}
 	var stand []standing
-	if err := a.call(run.ctx, func() { stand = a.stand() }); err != nil {
+	if err := a.call(run.ctx, func() { stand = a.standFor(run.id, o.force) }); err != nil {
 		return err
 	}
-	if err := o.roll(plan(stand, want, print, force)); err != nil {
+	changes := plan(stand)
+	o.goOnWith(changes, stand)
+	e.takeStockFor(run.ctx, o.print.spec)
+	places, err := e.reserve(stand, changes, o.print, o.want)
+	a.post(func() { a.notePlaced(err) })
+	if err != nil {
+		return err
+	}
+	defer places.release()
+	o.places = places
+	run.tellPlaces(places)
+	if err := o.roll(changes); err != nil {
 		return err
 	}
 	edges, err := o.present()
@@ -145,7 +161,7 @@ func (o *rollout) finish(edges int) error {
 	}
 	var old []*replica
 	err := o.actor.call(o.engine.life, func() {
-		old = slices.Clone(o.actor.extra)
+		old = o.actor.reachable(o.actor.extra)
 		if o.actor.power == powerAsleep {
 			o.actor.stopWatching()
 			for _, r := range o.actor.replicas {
@@ -166,10 +182,11 @@ func (o *rollout) finish(edges int) error {
 	return nil
 }
 
-// certify waits for the certificates of a service with TLS, and says so when there are none yet.
+// certify waits for the certificates of a new revision with TLS, and says so when there are none yet.
 func (o *rollout) certify() {
 	route := o.print.spec.Route
-	if route == nil || !route.TLS || o.want == 0 {
+	brought := o.run.kind() == fleet.JobDeploy || o.run.kind() == fleet.JobRollback
+	if !brought || route == nil || !route.TLS || o.want == 0 {
 		return
 	}
 	err := o.run.step("certify", "", func(ctx context.Context) (string, error) {
@@ -186,7 +203,7 @@ func (o *rollout) certify() {
 func (a *actor) stand() []standing {
 	list := make([]standing, 0, len(a.replicas))
 	for _, r := range a.replicas {
-		list = append(list, standing{index: r.index, hash: r.print.hash, sandbox: sandboxShape(r.print.spec), publish: r.publishes()})
+		list = append(list, standing{index: r.index, hash: r.print.hash, sandbox: sandboxShape(r.print.spec), publish: r.publishes(), node: r.node})
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"edgespawner/fleet"
 )
@@ -20,6 +21,7 @@ func (e *Engine) claimAll(ctx context.Context, found []fleet.Container) error {
 		}
 		holder := c.Node + "/" + c.Name
 		sandboxes[holder] = c
+		e.claimPorts(ctx, c, holder)
 		for network, address := range c.Addresses {
 			users[fleet.Lease{Network: network, Address: address}] = holder
 		}
@@ -41,6 +43,30 @@ func (e *Engine) claimAll(ctx context.Context, found []fleet.Container) error {
 	return nil
 }
 
+// claimPorts records the ports that a sandbox publishes for edges, for a database that does not know them.
+func (e *Engine) claimPorts(ctx context.Context, sandbox fleet.Container, holder string) {
+	for _, port := range sandbox.Ports {
+		if !e.config.Ports.Holds(port.HostPort) {
+			continue
+		}
+		if err := e.addresses.ClaimPort(ctx, sandbox.Node, port.HostPort, holder); err != nil {
+			e.log.Warn("Cannot claim the port of a sandbox", "container", holder, "port", port.HostPort, "error", err)
+		}
+	}
+}
+
+// heardOf says whether it is known what is on the node of a holder: it was listed, or is no node any more.
+func (e *Engine) heardOf(holder string) bool {
+	node, _, _ := strings.Cut(holder, "/")
+	m, ok := e.members.get(node)
+	if !ok {
+		return true
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.taken
+}
+
 // releaseWrong gives back the addresses of sandboxes that are not there, that run
 // with another address, or whose address another one runs with. It returns who holds one rightly.
 func (e *Engine) releaseWrong(ctx context.Context, sandboxes map[string]fleet.Container, users map[fleet.Lease]string) (held map[string]bool, err error) {
@@ -53,6 +79,9 @@ func (e *Engine) releaseWrong(ctx context.Context, sandboxes map[string]fleet.Co
 		sandbox, there := sandboxes[lease.Holder]
 		actual, running := sandbox.Addresses[lease.Network]
 		user := users[fleet.Lease{Network: lease.Network, Address: lease.Address}]
+		if !e.heardOf(lease.Holder) {
+			continue
+		}
 		if !there || running && actual != lease.Address || user != "" && user != lease.Holder {
 			wrong[lease.Holder] = true
 		}

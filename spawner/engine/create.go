@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"edgespawner/fleet"
@@ -15,9 +16,19 @@ const nameAttempts = 20
 
 // create makes what is missing of the two containers.
 func (r *replica) create(ctx context.Context) error {
+	if r.look().app.id == "" {
+		if err := r.engine.bringImage(ctx, r.node, r.print); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if r.look().sandbox.id == "" {
+		if r.look().app.id != "" { // it can never be joined to another one
+			if err := r.observe(ctx); err != nil {
+				return err
+			}
+		}
 		if err := r.createSandbox(ctx); err != nil {
 			return err
 		}
@@ -61,7 +72,12 @@ func (r *replica) makeSandbox(ctx context.Context, name string, networks []fleet
 	if err != nil {
 		return "", err
 	}
+	ports, err := r.publishForEdges(ctx, networks[0], holder)
+	if err != nil {
+		return "", err
+	}
 	config := r.engine.sandboxConfig(r, name, r.attachments(networks, addresses), r.publishes())
+	config.Ports = append(config.Ports, ports...)
 	r.fixedAddress = len(addresses) == len(networks)
 	id, err := r.engine.containers.Create(ctx, r.node, config)
 	if err != nil {
@@ -75,6 +91,7 @@ func (r *replica) makeSandbox(ctx context.Context, name string, networks []fleet
 func (r *replica) holdSandbox(sandbox container) {
 	r.mu.Lock()
 	r.sandbox = sandbox
+	r.address = netip.Addr{} // that of another one, if it is known
 	r.mu.Unlock()
 	r.engine.sandboxes.join(sandbox.id, r)
 	r.engine.networks.use(r)
@@ -85,7 +102,7 @@ func (r *replica) createApp(ctx context.Context) error {
 		name := r.candidateName(n)
 		if !r.engine.names.claim(r.node, name) {
 			if r.print.spec.Direct && n == 0 {
-				return fleet.Errorf(fleet.Conflict, "the container name %s is in use on node %s", name, r.node)
+				return &fleet.Error{Kind: fleet.Conflict, Field: fieldName, Message: fmt.Sprintf("the container name %s is in use on node %s", name, r.node)}
 			}
 			continue
 		}
@@ -112,7 +129,7 @@ func (r *replica) createApp(ctx context.Context) error {
 // nameTaken says whether a create failed because of its name alone.
 func nameTaken(err error) bool {
 	var e *fleet.Error
-	return errors.As(err, &e) && e.Kind == fleet.Conflict && (e.Field == "" || e.Field == "name")
+	return errors.As(err, &e) && e.Kind == fleet.Conflict && (e.Field == "" || e.Field == fieldName)
 }
 
 // observe asks the node what has become of the two containers and puts right
@@ -129,7 +146,7 @@ func (r *replica) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if sandbox.ID == "" && app.ID != "" { // it can never be joined to another one
+	if app.ID != "" && app.SandboxID != sandbox.ID { // it can never be joined to another one
 		if err := r.engine.containers.Remove(ctx, r.node, app.ID); err != nil {
 			return fmt.Errorf("cannot remove %s, whose sandbox is gone: %w", r.name(), err)
 		}
@@ -139,6 +156,9 @@ func (r *replica) observe(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sandbox = container{id: sandbox.ID, name: sandbox.Name, running: sandbox.Status == fleet.ContainerRunning}
+	if !r.fixedAddress {
+		r.address = netip.Addr{} // it is the engine's to say, each time that the sandbox starts
+	}
 	r.app.id, r.app.name = app.ID, app.Name
 	r.startedAt, r.lifeBefore = app.StartedAt, time.Time{}
 	switch app.Status {
@@ -152,10 +172,11 @@ func (r *replica) observe(ctx context.Context) error {
 	return nil
 }
 
-// forget gives back the names and addresses of containers that are gone.
+// forget gives back the names and addresses of containers that are gone. Those of a
+// sandbox that was shared are kept until the last replica has forgotten it: by then
+// another sandbox could have them.
 func (r *replica) forget(ctx context.Context, before view, sandbox, app fleet.Container) {
-	if sandbox.ID == "" && before.sandbox.id != "" {
-		r.engine.sandboxes.leave(before.sandbox.id, r)
+	if sandbox.ID == "" && before.sandbox.id != "" && r.engine.sandboxes.leave(before.sandbox.id, r) {
 		if err := r.engine.addresses.Release(ctx, r.node+"/"+before.sandbox.name); err != nil {
 			r.log.Error("Cannot release addresses", "error", err)
 		}
@@ -206,6 +227,8 @@ func (r *replica) remove(ctx context.Context) error {
 	if err := r.engine.networks.letGo(ctx, r); err != nil {
 		return err
 	}
+	r.noteStanding()
+	r.engine.ledger.release(r.place)
 	r.setState(stateGone)
 	return nil
 }

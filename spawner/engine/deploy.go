@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,10 @@ import (
 
 // Deploy accepts a spec: a new service, or a new revision of one. Errors are
 // *fleet.Error that name the field, and then nothing has changed. A spec and an
-// image that are in service already are Unchanged, unless force is set.
+// image that are in service already are Unchanged, unless force is set. One that
+// no node has room for is accepted: its job fails at its first step and says why.
 func (e *Engine) Deploy(ctx context.Context, spec fleet.Spec, by string, force bool) (fleet.Accepted, error) {
-	image, warnings, err := e.examine(ctx, spec)
+	image, warnings, _, err := e.examine(ctx, spec)
 	if err != nil {
 		return fleet.Accepted{}, err
 	}
@@ -49,10 +51,12 @@ func (e *Engine) Rollback(ctx context.Context, name string, number int, by strin
 	return e.admit(ctx, revision, newJob(fleet.JobRollback, name, by))
 }
 
-// Plan says what a deploy of the spec would do, and changes nothing.
+// Plan says what a deploy of the spec would do, and where its replicas would come
+// to, and changes nothing. The error is that of the deploy's job where they have no place.
 func (e *Engine) Plan(ctx context.Context, spec fleet.Spec, force bool) (fleet.Plan, error) {
-	image, warnings, err := e.examine(ctx, spec)
-	if err != nil {
+	e.takeStockFor(ctx, &spec)
+	image, warnings, noPlace, err := e.examine(ctx, spec)
+	if err := cmp.Or(err, noPlace); err != nil {
 		return fleet.Plan{}, err
 	}
 	result := fleet.Plan{Service: spec.Name, Revision: 1, Warnings: warnings, Steps: []fleet.Step{}}
@@ -74,33 +78,44 @@ func (e *Engine) Plan(ctx context.Context, spec fleet.Spec, force bool) (fleet.P
 		result.Revision, result.Unchanged = current, true
 		return result, nil
 	}
-	result.Steps = steps(spec.Name, plan(stand, spec.Replicas, print, force))
+	changes := plan(stand, spec.Replicas, print, force)
+	if err := e.foresee(stand, changes, print, spec.Replicas); err != nil {
+		return fleet.Plan{}, err
+	}
+	result.Steps = steps(spec.Name, changes)
 	return result, nil
 }
 
 // examine says whether a spec can be deployed as far as that can be known
-// beforehand. The image is zero while no node has it.
-func (e *Engine) examine(ctx context.Context, spec fleet.Spec) (fleet.Image, []string, error) {
+// beforehand. The image is zero while no node has it; noPlace says why no node has
+// room now, which a drain that ends may change.
+func (e *Engine) examine(ctx context.Context, spec fleet.Spec) (image fleet.Image, warnings []string, noPlace, err error) {
 	if err := spec.Validate(); err != nil {
-		return fleet.Image{}, nil, err
+		return image, nil, nil, err
 	}
-	warnings, err := e.router.Check(spec, e.othersThan(spec.Name))
+	warnings, err = e.router.Check(spec, e.othersThan(spec.Name))
 	if err != nil {
-		return fleet.Image{}, nil, err
+		return image, nil, nil, err
 	}
 	if err := e.checkAgainstOthers(spec); err != nil {
-		return fleet.Image{}, nil, err
+		return image, nil, nil, err
 	}
-	node, err := e.place(ctx, spec)
-	if err != nil {
-		return fleet.Image{}, nil, err
+	node, noPlace := e.lookForPlace(&spec)
+	if noPlace != nil {
+		return image, warnings, noPlace, nil // no node is asked for an image that it would not get
 	}
+	image, err = e.examineImage(ctx, node, spec)
+	return image, warnings, nil, err
+}
+
+// examineImage looks for the image of a spec, on the node and at its registry.
+func (e *Engine) examineImage(ctx context.Context, node string, spec fleet.Spec) (fleet.Image, error) {
 	if err := e.images.Check(ctx, node, spec.Image, spec.Pull); err != nil {
 		var known *fleet.Error
 		if errors.As(err, &known) {
-			return fleet.Image{}, nil, &fleet.Error{Kind: imageKind(known.Kind), Field: "image", Message: known.Message}
+			return fleet.Image{}, &fleet.Error{Kind: imageKind(known.Kind), Field: "image", Message: known.Message}
 		}
-		return fleet.Image{}, nil, err
+		return fleet.Image{}, err
 	}
 	image, err := e.images.Ensure(ctx, node, spec.Image, fleet.PullNever)
 	switch {
@@ -109,7 +124,7 @@ func (e *Engine) examine(ctx context.Context, spec fleet.Spec) (fleet.Image, []s
 	case fleet.KindOf(err) == fleet.NotFound:
 		err = nil // it will be pulled
 	}
-	return image, warnings, err
+	return image, err
 }
 
 // imageKind makes an image that is not there a mistake in the request.
@@ -147,7 +162,7 @@ func (e *Engine) unchanged(ctx context.Context, spec fleet.Spec, image fleet.Ima
 
 // admit stores a revision with its job, in one transaction, and hands the job to the queue.
 func (e *Engine) admit(ctx context.Context, revision fleet.Revision, job fleet.Job) (fleet.Accepted, error) {
-	if err := e.queue.reserve(); err != nil {
+	if err := e.queue.reserve(job); err != nil {
 		return fleet.Accepted{}, err
 	}
 	defer e.queue.release()
@@ -174,7 +189,7 @@ func (e *Engine) admit(ctx context.Context, revision fleet.Revision, job fleet.J
 	e.accepted.set(&spec)
 	e.recordAccepted(job)
 	for _, warning := range job.Warnings {
-		e.record(fleet.Event{Type: fleet.EventWarning, Service: spec.Name, Message: warning})
+		e.record(fleet.Event{Type: fleet.EventWarning, Service: spec.Name, Message: warning, By: job.By})
 	}
 	e.queue.add(job)
 	return fleet.Accepted{Service: spec.Name, Revision: number, JobID: job.ID}, nil
@@ -273,56 +288,93 @@ func (a *actor) endNothing(cause error) {
 }
 
 func (e *Engine) rollOut(run *jobRun, a *actor, revision *fleet.Revision, force bool) error {
-	print, node, err := e.draw(run, revision)
+	print, err := e.draw(run, revision)
 	if err != nil {
 		return err
 	}
-	return e.bringTo(run, a, print, revision.Spec.Replicas, node, force)
+	return e.bringTo(run, a, print, revision.Spec.Replicas, force)
 }
 
 // draw makes the blueprint of a revision: where it goes, and its image brought there.
-func (e *Engine) draw(run *jobRun, revision *fleet.Revision) (*blueprint, string, error) {
+func (e *Engine) draw(run *jobRun, revision *fleet.Revision) (*blueprint, error) {
 	spec := &revision.Spec
 	node, image := "", fleet.Image{}
 	err := run.step("place", "", func(ctx context.Context) (detail string, err error) {
-		node, err = e.place(ctx, *spec)
+		e.takeStockFor(ctx, spec)
+		node, err = e.lookForPlace(spec)
+		if err != nil && e.allAnswer() { // nothing that passes by itself
+			err = fleet.Errorf(fleet.Conflict, "%s", err)
+		}
+		if a, ok := e.actor(spec.Name); ok && err != nil {
+			a.post(func() { a.notePlaced(err) })
+		}
+		if spec.Replicas > 1 {
+			return "", err // each has its own: that is told when all have one
+		}
 		return "on node " + node, err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	err = run.step("pull", "", func(ctx context.Context) (detail string, err error) {
 		image, err = e.fetch(ctx, node, revision)
 		return image.ID, err
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	port, err := e.router.Port(*spec, image.Ports)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	revision.ImageID, revision.ImageDigest = image.ID, image.Digest
 	if err := e.revisions.SetRevision(run.ctx, *revision); err != nil {
-		return nil, "", fmt.Errorf("cannot store the image of the revision: %w", err)
+		return nil, fmt.Errorf("cannot store the image of the revision: %w", err)
 	}
 	return &blueprint{
 		spec: spec, revision: revision.Number, image: image, port: port,
 		check: e.checks.Effective(*spec, image, port), hash: specHash(spec, image.ID),
-	}, node, nil
+	}, nil
 }
 
 // fetch brings the image of a revision to the node: the recorded one of a
 // rollback, by id and else by digest, and else what the reference means now.
 func (e *Engine) fetch(ctx context.Context, node string, revision *fleet.Revision) (fleet.Image, error) {
 	if revision.ImageID != "" {
-		image, err := e.images.Ensure(ctx, node, revision.ImageID, fleet.PullNever)
+		image, err := e.images.Bring(ctx, node, revision.ImageID)
 		if err == nil || revision.ImageDigest == "" {
 			return image, err
 		}
 		return e.images.Ensure(ctx, node, revision.ImageDigest, fleet.PullMissing)
 	}
 	return e.images.Ensure(ctx, node, revision.Spec.Image, revision.Spec.Pull)
+}
+
+// bringImage makes sure that the image of a blueprint is on a node: that very
+// one, whatever its tag means there by now.
+func (e *Engine) bringImage(ctx context.Context, node string, print *blueprint) error {
+	if print.image.ID == "" {
+		return nil // nobody knows it any more: what the reference means there is taken
+	}
+	_, err := e.images.Ensure(ctx, node, print.image.ID, fleet.PullNever)
+	if err == nil || fleet.KindOf(err) != fleet.NotFound {
+		return err
+	}
+	if print.image.Digest != "" { // its registry has it, and carries it with less trouble than we do
+		found, err := e.images.Ensure(ctx, node, print.image.Digest, fleet.PullMissing)
+		if err == nil && found.ID == print.image.ID {
+			return nil
+		}
+	}
+	_, err = e.images.Bring(ctx, node, print.image.ID)
+	if err == nil || fleet.KindOf(err) != fleet.NotFound {
+		return err
+	}
+	found, err := e.images.Ensure(ctx, node, print.spec.Image, fleet.PullMissing)
+	if err == nil && found.ID != print.image.ID {
+		return fleet.Errorf(fleet.Unavailable, "the image %s of node %s is another one than that of the revision", print.spec.Image, node)
+	}
+	return err
 }
 
 // runRollout rolls the revision in service anew: another number of replicas, or all of them again.
@@ -338,9 +390,5 @@ func (e *Engine) runRollout(run *jobRun, a *actor, replicas func(*blueprint) int
 	if replicas != nil {
 		want = replicas(print)
 	}
-	node, err := e.place(run.ctx, *print.spec)
-	if err != nil {
-		return err
-	}
-	return e.bringTo(run, a, print, want, node, force)
+	return e.bringTo(run, a, print, want, force)
 }

@@ -79,7 +79,7 @@ func (w *world) watchEdge(service string, least int) {
 			w.docker.mu.Lock()
 			defer w.docker.mu.Unlock()
 			for _, endpoint := range routed.Endpoints {
-				if w.docker.answering(endpoint.Addr.Addr()) == nil {
+				if w.cluster.answering(endpoint.Addr.Addr()) == nil {
 					w.t.Errorf("snapshot %d leads %s to %v, where nothing answers", s.Version, service, endpoint)
 				}
 			}
@@ -169,6 +169,40 @@ func TestADryRunSaysTheStepsAndChangesNothing(t *testing.T) {
 		}
 		if len(w.containers()) != 0 || len(w.engine().Services()) != 0 {
 			t.Error("something changed")
+		}
+	})
+}
+
+func TestADryRunPlacesEveryReplicaAsTheDeployDoes(t *testing.T) {
+	overNodes(t, []string{"a", "b"}, func(w *world) {
+		spec := w.spec("web", "app:1", 2)
+		spec.Placement.AntiAffinity = "node"
+		plan, err := w.engine().Plan(w.ctx, spec, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var told []string
+		for _, step := range plan.Steps {
+			if step.Verb == "create" {
+				told = append(told, step.Replica+" "+step.Detail)
+			}
+		}
+		if !slices.Equal(told, []string{"web-0 on node a", "web-1 on node b"}) {
+			t.Errorf("planned: %v", told)
+		}
+		w.deployed(spec)
+		spec.Replicas = 3
+		_, err = w.engine().Plan(w.ctx, spec, false)
+		job := w.deploy(spec)
+		if err == nil || job.State != fleet.JobFailed || err.Error() != job.Error {
+			t.Errorf("a third: the plan says %v, the deploy %s", err, job.Error)
+		}
+		wide := withMemory(w.spec("wide", "app:1", 3), 3000)
+		if _, err := w.engine().Plan(w.ctx, wide, false); err == nil || !strings.Contains(err.Error(), "MB short") {
+			t.Errorf("three of 3000 MB on two nodes of 4096 MB: %v", err)
+		}
+		if got := w.engine().ledger.count(); got["a"]+got["b"] != 2 {
+			t.Errorf("plans hold places: %v", got)
 		}
 	})
 }

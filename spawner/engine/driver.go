@@ -16,9 +16,12 @@ var (
 
 // Attempts and limits of one start.
 const (
-	startAttempts = 3                // of a start that met containers in a state that can be mended
-	callTimeout   = 2 * time.Minute  // of one call that makes or starts a container
-	stopMargin    = 20 * time.Second // that a stop may take beyond its grace
+	startPatience = 2                     // times what a job waits for: then an app that hangs in its start is stopped
+	startAttempts = 5                     // of a start that met containers in a state that can be mended
+	startPause    = 20 * time.Millisecond // after the first of them, doubling
+	callTimeout   = 2 * time.Minute       // of one call that makes or starts a container
+	mostTaken     = 50                    // ports of a node that others have, before a start is given up
+	stopMargin    = 20 * time.Second      // that a stop may take beyond its grace
 )
 
 // drive brings the replica where it is wanted, one order after another, until
@@ -47,7 +50,7 @@ func (r *replica) drive(ctx context.Context) {
 		if _, now := r.orders(); now != generation {
 			continue // another order came meanwhile: only its outcome counts
 		}
-		r.tell(w, err)
+		r.tell(w, generation, err)
 		if w == wantGone && err == nil {
 			return
 		}
@@ -72,18 +75,18 @@ func (r *replica) carryOut(ctx context.Context, w want) error {
 	return nil
 }
 
-func (r *replica) tell(w want, err error) {
+func (r *replica) tell(w want, generation int, err error) {
 	r.mu.Lock()
 	r.lastError = err
 	r.final = r.final && err == nil
 	r.mu.Unlock()
 	switch {
 	case err != nil:
-		r.report(r, report{kind: reportFailed, err: err})
+		r.report(r, report{kind: reportFailed, generation: generation, err: err})
 	case w == wantUp:
-		r.report(r, report{kind: reportReady})
+		r.report(r, report{kind: reportReady, generation: generation})
 	default:
-		r.report(r, report{kind: reportSettled})
+		r.report(r, report{kind: reportSettled, generation: generation})
 	}
 }
 
@@ -92,6 +95,11 @@ func (r *replica) tell(w want, err error) {
 func (r *replica) up(ctx context.Context) error {
 	if r.cannotServe() {
 		if err := r.down(ctx); err != nil {
+			return err
+		}
+	}
+	if r.unheard() {
+		if err := r.leaveLostNetwork(ctx); err != nil {
 			return err
 		}
 	}
@@ -117,7 +125,21 @@ func (r *replica) up(ctx context.Context) error {
 		if !again {
 			return err
 		}
+		if !r.pauseBetweenStarts(ctx, attempt) {
+			return errNotWanted
+		}
 	}
+}
+
+// pauseBetweenStarts gives what somebody else does to the containers, such as to
+// remove them, a moment to come to its end. It says whether the replica is still wanted up.
+func (r *replica) pauseBetweenStarts(ctx context.Context, attempt int) bool {
+	select {
+	case <-time.After(startPause << attempt):
+	case <-ctx.Done():
+	}
+	w, _ := r.orders()
+	return w == wantUp && ctx.Err() == nil
 }
 
 // cannotServe says whether the app may run and has to be stopped before a start
@@ -165,6 +187,7 @@ const (
 	fieldSandbox  = "sandbox"  // the sandbox that an app is to join is gone or down
 	fieldNetworks = "networks" // a network of the sandbox is gone; one of the same name is not the same to it
 	fieldAddress  = "address"  // somebody else has the sandbox's fixed address
+	fieldName     = "name"     // another container has the name; of no repair, only of another attempt
 )
 
 // repair finds out what has become of the containers after a failed start, and
@@ -201,7 +224,21 @@ func (r *replica) upOnce(ctx context.Context) error {
 }
 
 // make creates both containers and starts the sandbox; the app stays as it is.
+// A port for edges that something else has is given up for another.
 func (r *replica) make(ctx context.Context) error {
+	defer r.noteStanding()
+	for {
+		err := r.makeOnce(ctx)
+		if err == nil || !r.anotherPort(err) || len(r.taken) > mostTaken {
+			return err
+		}
+		if err := r.repair(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *replica) makeOnce(ctx context.Context) error {
 	if err := r.create(ctx); err != nil {
 		return err
 	}
@@ -226,6 +263,9 @@ func (r *replica) proveSandbox(ctx context.Context) error {
 	c, err := r.engine.containers.Inspect(ctx, r.node, r.look().sandbox.id)
 	if err != nil {
 		return fmt.Errorf("cannot inspect the sandbox of %s: %w", r.name(), err)
+	}
+	if _, err := r.engine.networks.addressOf(r, c); err != nil && c.Status == fleet.ContainerRunning {
+		return err // somebody took it off its network
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -263,6 +303,9 @@ func (r *replica) startSandbox(ctx context.Context) error {
 	defer r.mu.Unlock()
 	r.sandbox.running = c.Status == fleet.ContainerRunning
 	r.address = address
+	if r.published != nil {
+		r.address = r.reach
+	}
 	if !r.sandbox.running {
 		return fleet.Errorf(fleet.Conflict, "the sandbox of %s does not stay up: %s", r.name(), c.Error)
 	}
@@ -295,146 +338,6 @@ func (r *replica) beginLife() {
 		r.lifeBefore = r.startedAt
 	}
 	r.startedAt = time.Time{}
-}
-
-// awaitReady begins the app and probes it side by side, and returns when a probe
-// succeeds: an app often answers before the engine has said that it started it.
-// Nothing else can answer at the sandbox's address, since the app was down. What
-// becomes of begin is waited for before the driver does anything else.
-func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if !r.abortBy(cancel) {
-		return errNotWanted
-	}
-	defer r.abortBy(nil)
-	begun := make(chan error, 1)
-	r.engine.group.Go(func() {
-		err := begin(ctx)
-		if err != nil {
-			cancel(err)
-		}
-		begun <- err
-	})
-	if r.print.check.Type == fleet.CheckNone { // its delay counts from the start
-		if err := <-begun; err != nil {
-			return err
-		}
-		begun <- nil
-	}
-	err := r.engine.prober.Await(ctx, r.target(), r.print.check)
-	if err == nil {
-		r.becameReady(begun)
-		return nil
-	}
-	beginErr := <-begun
-	switch cause := context.Cause(ctx); {
-	case beginErr != nil:
-		return beginErr
-	case errors.Is(cause, errDied):
-		return r.died(ctx)
-	case cause != nil:
-		return cause
-	}
-	return fmt.Errorf("%s did not become ready: %w", r.name(), err)
-}
-
-// abortBy sets what ends the wait for readiness when it is not wanted any more
-// (nil = nothing to end); false when it is not wanted now.
-func (r *replica) abortBy(cancel context.CancelCauseFunc) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if cancel != nil && r.want != wantUp {
-		return false
-	}
-	r.abort = cancel
-	return true
-}
-
-// becameReady makes the replica ready. If the engine says later that it never
-// began a new life, the app that answered was ending: it died.
-func (r *replica) becameReady(begun <-chan error) {
-	settled := make(chan struct{})
-	r.mu.Lock()
-	r.setStateLocked(stateReady)
-	r.readyAt = time.Now()
-	r.upSince = r.readyAt
-	r.beginning = settled
-	r.mu.Unlock()
-	r.engine.group.Go(func() {
-		defer close(settled)
-		err := <-begun
-		if err == nil {
-			return
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.state == stateReady {
-			r.setStateLocked(stateDown)
-			r.lastExit = err.Error()
-			r.report(r, report{kind: reportDied, exit: -1, exitText: err.Error()})
-		}
-	})
-}
-
-// begun returns what closes when the start that made the app ready has been answered.
-func (r *replica) begun() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.beginning
-}
-
-// proven waits until the engine has answered the start of an app that is ready,
-// and says whether it still is.
-func (r *replica) proven(ctx context.Context) error {
-	select {
-	case <-r.begun():
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if v := r.look(); !v.serves() {
-		return fleet.Errorf(fleet.BadGateway, "%s was ready and did not stay so: %s", r.name(), v.lastExit)
-	}
-	return nil
-}
-
-// proveStarted inspects the app after a start. An engine answers a start of
-// an app that is just ending as if it were done; that one is started again.
-func (r *replica) proveStarted(ctx context.Context) error {
-	c, err := r.engine.containers.Inspect(context.WithoutCancel(ctx), r.node, r.look().app.id)
-	if err != nil {
-		return fmt.Errorf("cannot inspect %s: %w", r.name(), err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !c.StartedAt.After(r.lifeBefore) {
-		return fleet.Errorf(fleet.Conflict, "%s was ending when it was started", r.name())
-	}
-	r.startedAt = c.StartedAt
-	if c.Status != fleet.ContainerRunning {
-		return exitError(r.name(), c)
-	}
-	return nil
-}
-
-// died says why an app ended before it was ready.
-func (r *replica) died(ctx context.Context) error {
-	c, err := r.engine.containers.Inspect(context.WithoutCancel(ctx), r.node, r.look().app.id)
-	if err != nil {
-		return fmt.Errorf("cannot inspect %s after it ended: %w", r.name(), err)
-	}
-	return exitError(r.name(), c)
-}
-
-// exitError is an app's end before it was ready, in words for the user.
-func exitError(name string, c fleet.Container) error {
-	switch {
-	case c.OOMKilled:
-		return fleet.Errorf(fleet.BadGateway, "%s was killed for want of memory before it was ready (exit code %d)", name, c.ExitCode)
-	case c.Error != "":
-		return fleet.Errorf(fleet.BadGateway, "%s cannot be started: %s", name, c.Error)
-	}
-	return fleet.Errorf(fleet.BadGateway, "%s exited with code %d before it was ready", name, c.ExitCode)
 }
 
 func (r *replica) pause(ctx context.Context) error {

@@ -20,19 +20,25 @@ import (
 // Config is what an engine is told of the installation.
 type Config struct {
 	FleetID      string
+	OwnNode      string       // the node whose engine the spawner itself is configured with
 	Network      string       // the fleet's own network, on each node
 	Subnet       netip.Prefix // of that network, if it has to be made; zero = the first that is free
 	SandboxImage string
 	// SandboxRootFS opens the tar archive from which the sandbox's image is made
 	// on a node that does not have it. Nil = the image must be there.
 	SandboxRootFS func() (io.ReadCloser, error)
-	MaxStarts     int // starts at a time on each node; 0 = one per core
-	Workers       int // jobs at a time
-	QueueSize     int // jobs that wait
+	MaxStarts     int             // starts at a time on each node; 0 = one per core
+	Workers       int             // jobs at a time
+	QueueSize     int             // jobs that wait
+	PullTimeout   time.Duration   // of one step pull with all its attempts; 0 = none
+	Ports         fleet.PortRange // given to replicas that edges reach by ports of their nodes
+	Failure       FailureLimits   // how soon a silent node is given up
 	Checks        probes.Defaults
 	// Settled waits until the edges that were known before this start are back
 	// or lost; until then nothing is put to sleep. Nil = there is nothing to wait for.
 	Settled func(ctx context.Context) error
+	// Observer is told what happens. Nil = nobody is.
+	Observer Observer
 }
 
 // Ports are the engine's ways to the world.
@@ -41,11 +47,13 @@ type Ports struct {
 	Freezer    Freezer
 	Images     Images
 	Networks   Networks
+	Stock      Stock
 	Watcher    Watcher
 	Shell      Shell
 	Services   Services
 	Revisions  Revisions
 	Addresses  Addresses
+	Standings  Standings
 	Jobs       Jobs
 	Events     Events
 	Nodes      Nodes
@@ -62,6 +70,7 @@ type Engine struct {
 	freezer    Freezer
 	images     Images
 	nets       Networks
+	stock      Stock
 	watcher    Watcher
 	shell      Shell
 	services   Services
@@ -73,10 +82,12 @@ type Engine struct {
 	traffic    Traffic
 	prober     Prober
 	checks     probes.Defaults
+	observer   Observer
 
 	board      *board
 	recorder   *recorder
 	saver      *saver
+	standings  *standings
 	queue      *queue
 	networks   networks
 	names      names
@@ -84,36 +95,44 @@ type Engine struct {
 	foundlings foundlings
 	starts     starts
 	accepted   acceptedSpecs
+	members    members
+	ledger     *ledger
 
 	life      context.Context // ends with cause errShutdown when Run returns
 	end       context.CancelCauseFunc
 	group     sync.WaitGroup // every goroutine that lives with the engine
 	ready     atomic.Bool
 	loaded    chan struct{} // closes when ready becomes true
+	adopted   chan struct{} // closes when what was found at the start has been taken up
 	settled   atomic.Bool
-	accepting sync.Mutex // held from the check of a deploy against others until it is stored
+	following atomic.Int64 // readers of logs that are told each line as it is written
+	accepting sync.Mutex   // held from the check of a deploy against others until it is stored
 
 	mu     sync.RWMutex
 	actors map[string]*actor
-	cores  map[string]int // of each node
 }
 
 // New makes an engine; Run starts it.
 func New(config Config, ports Ports, log *slog.Logger) *Engine {
 	e := &Engine{
 		config: config, log: log,
-		containers: ports.Containers, freezer: ports.Freezer, images: ports.Images, nets: ports.Networks,
+		containers: ports.Containers, freezer: ports.Freezer, images: ports.Images, nets: ports.Networks, stock: ports.Stock,
 		watcher: ports.Watcher, shell: ports.Shell, services: ports.Services, revisions: ports.Revisions,
 		addresses: ports.Addresses, jobs: ports.Jobs, nodes: ports.Nodes, router: ports.Router,
-		traffic: ports.Traffic, prober: ports.Prober, checks: config.Checks,
-		actors: map[string]*actor{}, cores: map[string]int{}, loaded: make(chan struct{}),
+		traffic: ports.Traffic, prober: ports.Prober, checks: config.Checks, observer: config.Observer,
+		actors: map[string]*actor{}, loaded: make(chan struct{}), adopted: make(chan struct{}),
+		members: members{of: map[string]*member{}}, ledger: newLedger(),
+	}
+	if e.observer == nil {
+		e.observer = nobody{}
 	}
 	e.life, e.end = context.WithCancelCause(context.Background())
 	e.board = newBoard(ports.Router.Publish)
-	e.recorder = newRecorder(ports.Events, log)
+	e.recorder = newRecorder(ports.Events, e.observer, log)
 	e.saver = newSaver(ports.Services, log)
+	e.standings = newStandings(ports.Standings, log)
 	e.queue = newQueue(e, config.Workers, config.QueueSize)
-	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}}
+	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}, turns: starts{slots: map[string]chan struct{}{}, limit: func(string) int { return 1 }}}
 	e.names = names{taken: map[string]bool{}}
 	e.sandboxes = users{of: map[string]map[*replica]bool{}}
 	e.foundlings = foundlings{since: map[string]map[string]time.Time{}}
@@ -129,6 +148,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	storing, stopStoring := context.WithCancel(context.WithoutCancel(ctx))
 	stores.Go(func() { e.recorder.run(storing) })
 	stores.Go(func() { e.saver.run(storing) })
+	stores.Go(func() { e.standings.run(storing) })
 	defer stores.Wait()
 	defer stopStoring()
 
@@ -141,7 +161,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	e.ready.Store(false)
-	e.queue.close()
+	e.Park()
 	e.mu.Lock()
 	e.end(errShutdown) // nothing is spawned any more
 	e.mu.Unlock()
@@ -205,9 +225,10 @@ func (e *Engine) Events(ctx context.Context, filter fleet.EventFilter) ([]fleet.
 	return e.recorder.store.List(ctx, filter)
 }
 
-// FollowEvents sends the stored events after filter.After, then each new one;
-// the channel closes when ctx ends or its reader is too slow.
-func (e *Engine) FollowEvents(ctx context.Context, filter fleet.EventFilter) <-chan fleet.Event {
+// FollowEvents sends the stored events that the filter asks for, then each new
+// one, and says after which id it begins. The channel closes when ctx or the
+// engine ends, or when the store cannot be read.
+func (e *Engine) FollowEvents(ctx context.Context, filter fleet.EventFilter) (from int64, events <-chan fleet.Event, err error) {
 	return e.recorder.follow(ctx, filter)
 }
 
@@ -262,9 +283,10 @@ func (e *Engine) startLimit(node string) int {
 	if e.config.MaxStarts > 0 {
 		return e.config.MaxStarts
 	}
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return max(1, e.cores[node])
+	if m, ok := e.members.get(node); ok {
+		return max(1, m.look().CPUs)
+	}
+	return 1
 }
 
 // closed is the beginning of a replica that nobody has started.
@@ -274,12 +296,14 @@ var closed = func() <-chan struct{} {
 	return c
 }()
 
-// newReplica makes a replica without containers; its driver is not started.
-func (e *Engine) newReplica(a *actor, index int, node string, print *blueprint, publish bool) *replica {
+// newReplica makes a replica without containers at the place that is held for it;
+// its driver is not started.
+func (e *Engine) newReplica(a *actor, index int, place *claim, print *blueprint, publish bool) *replica {
+	node := place.node
 	r := &replica{
-		service: a.name, index: index, node: node, print: print, engine: e, publish: publish,
+		service: a.name, index: index, node: node, place: place, print: print, engine: e, publish: publish,
 		log:    a.log.With("replica", fleet.ReplicaName(a.name, index), "node", node),
-		signal: make(chan struct{}, 1), ended: make(chan struct{}), state: stateDown, beginning: closed,
+		signal: make(chan struct{}, 1), ended: make(chan struct{}), state: stateDown, beginning: closed, care: care{pending: noneDue},
 	}
 	r.report = func(r *replica, what report) { a.post(func() { a.received(r, what) }) }
 	return r
@@ -287,7 +311,7 @@ func (e *Engine) newReplica(a *actor, index int, node string, print *blueprint, 
 
 // remake makes a replica anew, from the blueprint of one whose containers are gone.
 func (e *Engine) remake(a *actor, old *replica) *replica {
-	r := e.newReplica(a, old.index, old.node, old.print, old.publish)
+	r := e.newReplica(a, old.index, e.ledger.hold(old.node, old.print.spec, old.index), old.print, old.publish)
 	e.group.Go(func() { r.drive(e.life) })
 	return r
 }
@@ -298,7 +322,10 @@ func (r *replica) share(with *replica) {
 	r.fixedAddress = with.fixedAddress
 	r.holdSandbox(v.sandbox)
 	r.mu.Lock()
-	r.address = v.address
+	r.address, r.published = v.address, v.published
+	with.mu.Lock()
+	r.reach = with.reach
+	with.mu.Unlock()
 	r.mu.Unlock()
 }
 

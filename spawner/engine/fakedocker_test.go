@@ -23,6 +23,7 @@ type behaviour struct {
 	exitCode   int
 	stopTakes  time.Duration // from the stop signal to its end
 	startError error         // what the engine answers to its start
+	sick       bool          // its health check fails, and it answers its clients
 	startTakes time.Duration // from the call to its beginning; 0 = fakeStart
 }
 
@@ -38,24 +39,34 @@ const (
 // fakeDocker is an engine of containers in memory: one node that answers as the
 // tables of NODES §1 and §2 say.
 type fakeDocker struct {
-	mu        sync.Mutex
-	boxes     map[string]*box
-	images    map[string]fleet.Image // by reference and by id
-	networks  map[string]fleet.Network
-	watches   map[*fakeWatch]bool
-	apps      map[string]behaviour // by image reference
-	byName    map[string]behaviour // by the app's container name; goes before apps
-	fault     func(verb, name string) error
-	made      int
-	starts    int            // of apps that really began
-	started   map[string]int // the same by container name
-	calls     []string       // each changing call, "start web-0"
-	wrong     []string       // rules that were broken
-	edgeKnows func(netip.Addr) (service string)
+	node     fleet.Node
+	mu       *sync.Mutex           // one for all nodes of a world
+	edge     map[string]netip.Addr // by network, of the edge that runs there; nil = there is none
+	cluster  *fakeCluster
+	boxes    map[string]*box
+	images   map[string]fleet.Image // by reference and by id
+	networks map[string]fleet.Network
+	volumes  map[string]bool // whether it is ours
+	watches  map[*fakeWatch]bool
+	apps     map[string]behaviour // by image reference
+	byName   map[string]behaviour // by the app's container name; goes before apps
+	fault    func(verb, name string) error
+	madeApps int
+	starts   int            // of apps that really began
+	started  map[string]int // the same by container name
+	calls    []string       // each changing call, "start web-0"
+	away     bool           // it answers nothing
+	busy     map[int]bool   // ports that something else has
+	slow     time.Duration  // what each call takes longer
+	mute     chan struct{}  // the engine does not answer until it closes; nil = it answers
+	dark     bool           // nothing of the node can be reached
+	// forgotten: a process that begins is not told to follow it.
+	forgotten bool
 }
 
 // box is a container.
 type box struct {
+	node       *fakeDocker
 	id, name   string
 	config     fleet.ContainerConfig
 	status     fleet.ContainerStatus
@@ -67,17 +78,22 @@ type box struct {
 	finishedAt time.Time
 	exit       int
 	failed     string // of the last start
+	milliCPUs  int    // its limit, set by hand
 	joined     *box   // the sandbox
 	joinedLife int
 	hung       bool
+	sick       bool // its health check fails
+	oom        bool // it ended for want of memory
 	conns      map[*fakeConn]bool
 	lines      []fleet.LogLine
+	health     fleet.Health  // of its HEALTHCHECK
 	ended      chan struct{} // closed when the present life has ended
 }
 
-func newFakeDocker() *fakeDocker {
+func newFakeDocker(cluster *fakeCluster, name string) *fakeDocker {
 	d := &fakeDocker{
-		boxes: map[string]*box{}, images: map[string]fleet.Image{}, networks: map[string]fleet.Network{},
+		node: fleet.Node{Name: name, CPUs: 2, MemoryMB: 4096}, mu: &cluster.mu, cluster: cluster,
+		boxes: map[string]*box{}, images: map[string]fleet.Image{}, networks: map[string]fleet.Network{}, volumes: map[string]bool{},
 		watches: map[*fakeWatch]bool{}, apps: map[string]behaviour{}, byName: map[string]behaviour{}, started: map[string]int{},
 	}
 	d.addImage("sandbox:1", 0)
@@ -86,8 +102,15 @@ func newFakeDocker() *fakeDocker {
 	}
 	d.addImage("worker:1", 0)
 	subnet := netip.MustParsePrefix("10.9.0.0/24")
-	d.networks["traefiknet"] = fleet.Network{ID: "n0", Name: "traefiknet", Driver: "bridge", Subnet: subnet, IPRange: strangersRange(subnet), Gateway: netip.MustParseAddr("10.9.0.1")}
+	d.networks["traefiknet"] = fleet.Network{ID: "n0", Name: "traefiknet", Driver: "overlay", Subnet: subnet, IPRange: strangersRange(subnet), Gateway: netip.MustParseAddr("10.9.0.1")}
 	return d
+}
+
+// setDraining stores that of the node, as whoever asked for it does.
+func (d *fakeDocker) setDraining(draining bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.node.Draining = draining
 }
 
 func (d *fakeDocker) addImage(ref string, port int) {
@@ -103,10 +126,20 @@ func (d *fakeDocker) trip(verb, name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.calls = append(d.calls, verb+" "+name)
+	if d.away {
+		return fleet.Errorf(fleet.Unavailable, "node %s does not answer", d.node.Name)
+	}
 	if d.fault == nil {
 		return nil
 	}
 	return d.fault(verb, name)
+}
+
+// counts returns how many apps were made and started.
+func (d *fakeDocker) counts() (made, started int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.madeApps, d.starts
 }
 
 func (d *fakeDocker) name(id string) string {
@@ -120,6 +153,24 @@ func (d *fakeDocker) name(id string) string {
 
 func gone(id string) error { return fleet.Errorf(fleet.NotFound, "no such container: %s", id) }
 
+func (d *fakeDocker) removeVolume(name string) (bool, error) {
+	if err := d.trip("remove volume", name); err != nil {
+		return false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range d.boxes {
+		if slices.ContainsFunc(b.config.Volumes, func(v fleet.Volume) bool { return v.Name == name }) {
+			return false, fleet.Errorf(fleet.Conflict, "volume %s is in use", name)
+		}
+	}
+	ours := d.volumes[name]
+	if ours {
+		delete(d.volumes, name)
+	}
+	return ours, nil
+}
+
 func (d *fakeDocker) create(config fleet.ContainerConfig) (string, error) {
 	if err := d.trip("create", config.Name); err != nil {
 		return "", err
@@ -132,12 +183,18 @@ func (d *fakeDocker) create(config fleet.ContainerConfig) (string, error) {
 	if _, there := d.images[config.Image]; !there {
 		return "", &fleet.Error{Kind: fleet.NotFound, Field: "image", Message: "no such image: " + config.Image}
 	}
-	d.made++
-	b := &box{id: fmt.Sprintf("c%03d", d.made), name: config.Name, config: config, status: fleet.ContainerCreated, conns: map[*fakeConn]bool{}}
+	d.cluster.made++
+	b := &box{node: d, id: fmt.Sprintf("c%03d", d.cluster.made), name: config.Name, config: config, status: fleet.ContainerCreated, conns: map[*fakeConn]bool{}}
+	for _, v := range config.Volumes {
+		if _, there := d.volumes[v.Name]; !there {
+			d.volumes[v.Name] = true
+		}
+	}
 	if config.SandboxID != "" {
 		if b.joined = d.boxes[config.SandboxID]; b.joined == nil {
 			return "", gone(config.SandboxID)
 		}
+		d.madeApps++
 	}
 	for _, a := range config.Networks {
 		if _, there := d.networks[a.Network]; !there {
@@ -221,6 +278,7 @@ func (d *fakeDocker) began(b *box, under behaviour) error {
 	}
 	b.life++
 	b.status, b.startedAt, b.byHand, b.hung, b.failed = fleet.ContainerRunning, time.Now(), false, false, ""
+	b.sick, b.oom = false, false
 	b.ended = make(chan struct{})
 	if b.joined != nil {
 		b.joinedLife = b.joined.life
@@ -230,7 +288,8 @@ func (d *fakeDocker) began(b *box, under behaviour) error {
 	d.tell(b, fleet.Notice{Action: fleet.NoticeStarted})
 	if under.exits {
 		life := b.life
-		time.AfterFunc(under.exitAfter, func() { d.end(b, life, under.exitCode) })
+		after := max(under.exitAfter, time.Nanosecond) // as in watch
+		time.AfterFunc(after, func() { d.end(b, life, under.exitCode) })
 	}
 	return nil
 }
@@ -248,24 +307,32 @@ func (d *fakeDocker) canBegin(b *box, under behaviour) error {
 		}
 		return nil
 	}
-	for _, other := range d.boxes {
+	for _, other := range d.cluster.boxes() {
 		if other == b || other.status != fleet.ContainerRunning {
 			continue
 		}
 		for _, mine := range b.config.Networks {
 			for _, theirs := range other.config.Networks {
 				if mine.Network == theirs.Network && mine.Address.IsValid() && mine.Address == theirs.Address {
-					d.wrong = append(d.wrong, fmt.Sprintf("%s and %s both got the address %s", b.name, other.name, mine.Address))
+					d.cluster.wrong = append(d.cluster.wrong, fmt.Sprintf("%s and %s both got the address %s", b.name, other.name, mine.Address))
 					return &fleet.Error{Kind: fleet.Conflict, Field: "address", Message: "address already in use"}
 				}
 			}
 		}
 		for _, p := range b.config.Ports {
+			if other.node != d {
+				break
+			}
 			for _, q := range other.config.Ports {
 				if p.HostPort != 0 && p.HostPort == q.HostPort {
 					return &fleet.Error{Kind: fleet.Conflict, Field: "host_port", Message: fmt.Sprintf("%d is held by %s", p.HostPort, other.name)}
 				}
 			}
+		}
+	}
+	for _, p := range b.config.Ports {
+		if d.busy[p.HostPort] {
+			return &fleet.Error{Kind: fleet.Conflict, Field: "host_port", Message: fmt.Sprintf("port %d of node %s is taken by a process of the host", p.HostPort, d.node.Name)}
 		}
 	}
 	d.checkEdge(b)
@@ -274,13 +341,13 @@ func (d *fakeDocker) canBegin(b *box, under behaviour) error {
 
 // checkEdge notes an address that an edge still sends another service's traffic to.
 func (d *fakeDocker) checkEdge(b *box) {
-	if d.edgeKnows == nil {
+	if d.cluster.edgeKnows == nil {
 		return
 	}
 	for _, a := range b.config.Networks {
 		if a.Address.IsValid() {
-			if service := d.edgeKnows(a.Address); service != "" && service != b.config.Labels[fleet.LabelService] {
-				d.wrong = append(d.wrong, fmt.Sprintf("%s began with %s, which an edge still takes for %s", b.name, a.Address, service))
+			if service := d.cluster.edgeKnows(a.Address); service != "" && service != b.config.Labels[fleet.LabelService] {
+				d.cluster.wrong = append(d.cluster.wrong, fmt.Sprintf("%s began with %s, which an edge still takes for %s", b.name, a.Address, service))
 			}
 		}
 	}
@@ -447,14 +514,15 @@ func (d *fakeDocker) inspect(ctx context.Context, id string) (fleet.Container, e
 	}
 	c := b.describe()
 	c.StartedAt, c.FinishedAt, c.Env = b.startedAt, b.finishedAt, maps.Clone(b.config.Env)
-	c.ImageID = d.images[b.config.Image].ID
+	c.ImageID, c.MemoryMB, c.CPUShares = d.images[b.config.Image].ID, b.config.MemoryMB, b.config.CPUShares
+	c.MilliCPUs = b.milliCPUs
 	return c, nil
 }
 
 func (b *box) describe() fleet.Container {
 	c := fleet.Container{
-		ID: b.id, Name: b.name, Node: "local", Image: b.config.Image, Labels: maps.Clone(b.config.Labels), Status: b.status,
-		ExitCode: b.exit, Error: b.failed, SandboxID: b.config.SandboxID, Ports: slices.Clone(b.config.Ports),
+		ID: b.id, Name: b.name, Node: b.node.node.Name, Image: b.config.Image, Labels: maps.Clone(b.config.Labels), Status: b.status,
+		ExitCode: b.exit, OOMKilled: b.oom, Health: b.health, Error: b.failed, SandboxID: b.config.SandboxID, Ports: slices.Clone(b.config.Ports),
 	}
 	if b.status == fleet.ContainerRunning && len(b.config.Networks) > 0 {
 		c.Addresses = map[string]netip.Addr{}
@@ -484,6 +552,9 @@ func (d *fakeDocker) list() ([]fleet.Container, error) {
 // answering returns the app that answers at an address: it runs, in the network
 // that is there now, and is ready.
 func (d *fakeDocker) answering(address netip.Addr) *box {
+	if d.dark {
+		return nil
+	}
 	for _, b := range d.boxes {
 		if b.joined == nil || b.status != fleet.ContainerRunning || b.hung || b.joined.status != fleet.ContainerRunning || b.joined.life != b.joinedLife {
 			continue

@@ -2,15 +2,12 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"edgespawner/fleet"
-	"edgespawner/probes"
 )
 
 // fakeEdge is an edge: it applies each snapshot some time after it was published.
@@ -144,75 +141,4 @@ func (e *fakeEdge) knows(address netip.Addr) string {
 		}
 	}
 	return ""
-}
-
-// fakeProber probes the apps of a fakeDocker.
-type fakeProber struct {
-	process *process
-
-	mu      sync.Mutex
-	watched map[string]probes.Target
-}
-
-func (f *fakeProber) Await(ctx context.Context, t probes.Target, check fleet.HealthCheck) error {
-	began := time.Now()
-	if check.Type == fleet.CheckNone {
-		select {
-		case <-time.After(check.Settle.Std()):
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	for {
-		d := f.process.world.docker
-		d.mu.Lock()
-		ready := d.answering(t.Addr) != nil
-		d.mu.Unlock()
-		if ready {
-			return nil
-		}
-		select {
-		case <-time.After(min(max(time.Millisecond, time.Since(began)/25), 100*time.Millisecond)):
-		case <-ctx.Done():
-			return fmt.Errorf("%s was not ready: %w", t.Replica, context.Cause(ctx))
-		}
-	}
-}
-
-func (f *fakeProber) Watch(t probes.Target, _ fleet.HealthCheck, _ fleet.Health, _ time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.watched[t.Replica] = t
-}
-
-func (f *fakeProber) Forget(replica string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.watched, replica)
-}
-
-// hang lets an app answer nobody any more; its scheduled probes find that out after a while.
-func (w *world) hang(name string) {
-	w.docker.mu.Lock()
-	b := w.docker.named(name)
-	if b == nil || b.status != fleet.ContainerRunning {
-		w.docker.mu.Unlock()
-		return
-	}
-	b.hung = true
-	life := b.life
-	w.docker.mu.Unlock()
-	p := w.process
-	time.AfterFunc(3*time.Second, func() {
-		w.docker.mu.Lock()
-		still := b.hung && b.life == life
-		w.docker.mu.Unlock()
-		p.prober.mu.Lock()
-		target, watched := p.prober.watched["local/"+name]
-		p.prober.mu.Unlock()
-		if still && watched && p.alive(false) == nil {
-			p.engine.ReportHealth(probes.Change{Target: target, Health: fleet.Unhealthy, Reason: errors.New("it does not answer").Error(), At: time.Now()})
-		}
-	})
 }

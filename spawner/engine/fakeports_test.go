@@ -3,7 +3,11 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +20,7 @@ import (
 type process struct {
 	world  *world
 	engine *Engine
+	ctx    context.Context // of its life
 	cancel context.CancelFunc
 	prober *fakeProber
 	ran    chan error // Run's result
@@ -25,6 +30,8 @@ type process struct {
 	limit int           // the call with this number kills the process; 0 = none
 	dead  bool          //
 	died  chan struct{} // closed when it is killed
+	// changing holds what is being done to each container, by id.
+	changing map[string]string
 }
 
 var errKilled = fleet.Errorf(fleet.Unavailable, "the process has been killed")
@@ -86,99 +93,139 @@ type (
 	containersView struct{ *process }
 	networksView   struct{ *process }
 	imagesView     struct{ *process }
+	stockView      struct{ *process }
 	servicesView   struct{ *process }
 	addressesView  struct{ *process }
+	standingsView  struct{ *process }
 	jobsView       struct{ *process }
 	eventsView     struct{ *process }
 	nodesView      struct{ *process }
 	routerView     struct{ *process }
 )
 
-func (v containersView) Create(_ context.Context, _ string, c fleet.ContainerConfig) (string, error) {
-	return change1(v.process, func() (string, error) { return v.world.docker.create(c) })
-}
-func (v containersView) Start(ctx context.Context, _, id string) error {
-	return do(v.process, func() error { return v.world.docker.start(ctx, id) })
-}
-func (v containersView) Stop(ctx context.Context, _, id string, grace time.Duration) error {
-	return do(v.process, func() error { return v.world.docker.stop(ctx, id, grace) })
-}
-func (v containersView) Remove(ctx context.Context, _, id string) error {
-	return do(v.process, func() error { return v.world.docker.remove(ctx, id) })
-}
-func (v containersView) Inspect(ctx context.Context, _, id string) (fleet.Container, error) {
-	return ask(v.process, func() (fleet.Container, error) { return v.world.docker.inspect(ctx, id) })
-}
-func (v containersView) List(context.Context, string) ([]fleet.Container, error) {
-	return ask(v.process, v.world.docker.list)
-}
-
-func (p *process) Pause(_ context.Context, _, id string) error {
-	return do(p, func() error { return p.world.docker.pause(id) })
-}
-func (p *process) Unpause(_ context.Context, _, id string) error {
-	return do(p, func() error { return p.world.docker.unpause(id) })
-}
-func (p *process) Watch(ctx context.Context, _ string) <-chan fleet.Notice {
-	return p.world.docker.watch(ctx)
-}
-func (p *process) Exec(_ context.Context, _, id string, _ []string) (fleet.ExecResult, error) {
-	return ask(p, func() (fleet.ExecResult, error) { return p.world.docker.exec(id) })
-}
-func (p *process) Logs(ctx context.Context, _, id string, o fleet.LogOptions, line func(fleet.LogLine) error) error {
-	return p.world.docker.logs(ctx, id, o, line)
-}
-
-func (v imagesView) Ensure(_ context.Context, _, ref string, _ fleet.PullPolicy) (fleet.Image, error) {
-	return ask(v.process, func() (fleet.Image, error) { return v.world.docker.image(ref) })
-}
-func (v imagesView) Check(_ context.Context, _, ref string, _ fleet.PullPolicy) error {
-	_, err := ask(v.process, func() (fleet.Image, error) { return v.world.docker.image(ref) })
-	return err
-}
-func (v imagesView) Import(_ context.Context, _, ref string, rootfs io.Reader, _ []string) (fleet.Image, error) {
-	return change1(v.process, func() (fleet.Image, error) { return v.world.docker.import_(ref, rootfs) })
-}
-
-func (v networksView) Find(_ context.Context, _, name string) (fleet.Network, error) {
-	d := v.world.docker
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n, there := d.networks[name]
-	if !there {
-		return fleet.Network{}, fleet.Errorf(fleet.NotFound, "no network %s", name)
+// alone carries out a call that changes a container. Two at once of one process
+// at the same container are a rule that was broken, in whatever test.
+func alone(ctx context.Context, p *process, node string, call func(*fakeDocker) error, verb, id string) error {
+	p.mu.Lock()
+	other, busy := p.changing[id]
+	if !busy {
+		p.changing[id] = verb
 	}
-	return n, nil
+	p.mu.Unlock()
+	if busy {
+		p.world.docker.mu.Lock()
+		p.world.docker.cluster.wrong = append(p.world.docker.cluster.wrong, fmt.Sprintf("%s and %s of container %s at once", other, verb, id))
+		p.world.docker.mu.Unlock()
+	} else {
+		defer func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			delete(p.changing, id)
+		}()
+	}
+	return atDo(ctx, p, node, call)
 }
-func (v networksView) Create(_ context.Context, _ string, c fleet.NetworkConfig) (fleet.Network, error) {
-	return change1(v.process, func() (fleet.Network, error) {
-		d := v.world.docker
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for _, other := range d.networks {
-			if c.Subnet.Overlaps(other.Subnet) {
-				return fleet.Network{}, &fleet.Error{Kind: fleet.Conflict, Field: "subnet", Message: "overlaps " + other.Name}
+
+func (v containersView) Create(ctx context.Context, node string, c fleet.ContainerConfig) (string, error) {
+	return at(ctx, v.process, node, change1, func(d *fakeDocker) (string, error) { return d.create(c) })
+}
+func (v containersView) Start(ctx context.Context, node, id string) error {
+	return alone(ctx, v.process, node, func(d *fakeDocker) error { return d.start(ctx, id) }, "start", id)
+}
+func (v containersView) Stop(ctx context.Context, node, id string, grace time.Duration) error {
+	return alone(ctx, v.process, node, func(d *fakeDocker) error { return d.stop(ctx, id, grace) }, "stop", id)
+}
+func (v containersView) Remove(ctx context.Context, node, id string) error {
+	return alone(ctx, v.process, node, func(d *fakeDocker) error { return d.remove(ctx, id) }, "remove", id)
+}
+func (v containersView) Inspect(ctx context.Context, node, id string) (fleet.Container, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Container, error) { return d.inspect(ctx, id) })
+}
+func (v containersView) List(ctx context.Context, node string) ([]fleet.Container, error) {
+	return at(ctx, v.process, node, ask, (*fakeDocker).list)
+}
+
+func (p *process) Pause(ctx context.Context, node, id string) error {
+	return alone(ctx, p, node, func(d *fakeDocker) error { return d.pause(id) }, "pause", id)
+}
+func (p *process) Unpause(ctx context.Context, node, id string) error {
+	return alone(ctx, p, node, func(d *fakeDocker) error { return d.unpause(id) }, "unpause", id)
+}
+func (p *process) Watch(ctx context.Context, node string) <-chan fleet.Notice {
+	return p.world.on(node).watch(ctx)
+}
+func (p *process) Exec(ctx context.Context, node, id string, _ []string) (fleet.ExecResult, error) {
+	return at(ctx, p, node, ask, func(d *fakeDocker) (fleet.ExecResult, error) { return d.exec(id) })
+}
+func (p *process) Logs(ctx context.Context, node, id string, o fleet.LogOptions, line func(fleet.LogLine) error) error {
+	return p.world.on(node).logs(ctx, id, o, line)
+}
+
+func (v imagesView) Ensure(ctx context.Context, node, ref string, policy fleet.PullPolicy) (fleet.Image, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Image, error) {
+		if policy != fleet.PullNever {
+			if err := d.trip("pull", ref); err != nil {
+				return fleet.Image{}, err
 			}
 		}
-		n := fleet.Network{ID: "n-" + c.Name, Name: c.Name, Driver: c.Driver, Subnet: c.Subnet, IPRange: c.IPRange, Gateway: c.Subnet.Addr().Next(),
-			Labels: map[string]string{fleet.LabelFleet: fakeFleet}}
-		d.networks[c.Name] = n
-		return n, nil
+		return d.image(ref)
 	})
 }
-func (v networksView) Remove(_ context.Context, _, name string) error {
-	return do(v.process, func() error {
-		d := v.world.docker
+func (v imagesView) Bring(ctx context.Context, node, ref string) (fleet.Image, error) {
+	image, err := at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Image, error) { return d.image(ref) })
+	if err == nil || fleet.KindOf(err) != fleet.NotFound {
+		return image, err
+	}
+	return v.world.elsewhere(node, ref)
+}
+func (v imagesView) Check(ctx context.Context, node, ref string, _ fleet.PullPolicy) error {
+	_, err := at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Image, error) { return d.image(ref) })
+	return err
+}
+func (v imagesView) Import(ctx context.Context, node, ref string, rootfs io.Reader, _ []string) (fleet.Image, error) {
+	return at(ctx, v.process, node, change1, func(d *fakeDocker) (fleet.Image, error) { return d.import_(ref, rootfs) })
+}
+
+func (v stockView) Stock(ctx context.Context, node string) (fleet.Stock, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Stock, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		delete(d.networks, name)
-		return nil
+		stock := fleet.Stock{Images: slices.Sorted(maps.Keys(d.images)), Volumes: slices.Sorted(maps.Keys(d.volumes))}
+		for _, b := range d.boxes {
+			if other := b.config.Labels[fleet.LabelFleet]; strings.HasPrefix(other, "other") && b.status == fleet.ContainerRunning {
+				stock.Fleets = append(stock.Fleets, other)
+			}
+			if b.config.Labels[fleet.LabelService] != "" || b.status != fleet.ContainerRunning {
+				continue
+			}
+			for _, port := range b.config.Ports {
+				stock.Ports = append(stock.Ports, fleet.HeldPort{Port: port, Holder: "container " + b.name})
+			}
+		}
+		return stock, nil
 	})
 }
-func (v networksView) Connect(context.Context, string, string, string) error    { return nil }
-func (v networksView) Disconnect(context.Context, string, string, string) error { return nil }
-func (v networksView) Attendants(context.Context, string) ([]fleet.Container, error) {
-	return nil, nil
+func (v stockView) RemoveVolume(ctx context.Context, node, name string) (bool, error) {
+	return at(ctx, v.process, node, change1, func(d *fakeDocker) (bool, error) { return d.removeVolume(name) })
+}
+
+func (v networksView) Find(ctx context.Context, node, name string) (fleet.Network, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Network, error) { return d.findNetwork(name) })
+}
+func (v networksView) Create(ctx context.Context, node string, c fleet.NetworkConfig) (fleet.Network, error) {
+	return at(ctx, v.process, node, change1, func(d *fakeDocker) (fleet.Network, error) { return d.makeNetwork(c) })
+}
+func (v networksView) Remove(ctx context.Context, node, name string) error {
+	return atDo(ctx, v.process, node, func(d *fakeDocker) error { return d.removeNetwork(name) })
+}
+func (v networksView) Connect(ctx context.Context, node, network, _ string) error {
+	return atDo(ctx, v.process, node, func(d *fakeDocker) error { return d.plug(network, true) })
+}
+func (v networksView) Disconnect(ctx context.Context, node, network, _ string) error {
+	return atDo(ctx, v.process, node, func(d *fakeDocker) error { return d.plug(network, false) })
+}
+func (v networksView) Attendants(ctx context.Context, node string) ([]fleet.Container, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) ([]fleet.Container, error) { return d.attendants(), nil })
 }
 
 func (v servicesView) store() sqlite.Services { return v.world.store.Services() }
@@ -211,6 +258,12 @@ func (v addressesView) store() sqlite.Addresses { return v.world.store.Addresses
 func (v addressesView) Take(ctx context.Context, network string, pool fleet.AddressPool, holder string) (fleet.Lease, error) {
 	return change1(v.process, func() (fleet.Lease, error) { return v.store().Take(ctx, network, pool, holder) })
 }
+func (v addressesView) TakePort(ctx context.Context, node string, ports fleet.PortRange, holder string, avoid []int) (int, error) {
+	return change1(v.process, func() (int, error) { return v.store().TakePort(ctx, node, ports, holder, avoid) })
+}
+func (v addressesView) ClaimPort(ctx context.Context, node string, port int, holder string) error {
+	return do(v.process, func() error { return v.store().ClaimPort(ctx, node, port, holder) })
+}
 func (v addressesView) Release(ctx context.Context, holder string) error {
 	return do(v.process, func() error { return v.store().Release(ctx, holder) })
 }
@@ -219,6 +272,14 @@ func (v addressesView) Claim(ctx context.Context, l fleet.Lease) error {
 }
 func (v addressesView) Holders(ctx context.Context) ([]fleet.Lease, error) {
 	return ask(v.process, func() ([]fleet.Lease, error) { return v.store().Holders(ctx) })
+}
+
+func (v standingsView) List(ctx context.Context) ([]fleet.Standing, error) {
+	return ask(v.process, func() ([]fleet.Standing, error) { return v.world.store.Standings().List(ctx) })
+}
+func (v standingsView) Change(ctx context.Context, put, drop []fleet.Standing) error {
+	_, err := ask(v.process, func() (struct{}, error) { return struct{}{}, v.world.store.Standings().Change(ctx, put, drop) }) // no step of anything
+	return err
 }
 
 func (v jobsView) store() sqlite.Jobs { return v.world.store.Jobs() }
@@ -243,8 +304,28 @@ func (v eventsView) List(ctx context.Context, f fleet.EventFilter) ([]fleet.Even
 	return ask(v.process, func() ([]fleet.Event, error) { return v.store().List(ctx, f) })
 }
 
+func (v eventsView) Bounds(ctx context.Context) (oldest, newest int64, err error) {
+	return v.store().Bounds(ctx)
+}
+
 func (v nodesView) List(context.Context) ([]fleet.Node, error) {
-	return []fleet.Node{{Name: "local", State: fleet.NodeReady, CPUs: 2, MemoryMB: 4096}}, nil
+	var list []fleet.Node
+	v.world.cluster.mu.Lock()
+	defer v.world.cluster.mu.Unlock()
+	for _, d := range v.world.cluster.nodes {
+		if d.forgotten {
+			continue
+		}
+		list = append(list, fleet.Node{Name: d.node.Name, Endpoint: d.node.Endpoint, Address: d.node.Address, Labels: d.node.Labels, Draining: d.node.Draining})
+	}
+	return list, nil
+}
+func (v nodesView) Info(ctx context.Context, node string) (fleet.Node, error) {
+	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Node, error) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.node, nil
+	})
 }
 
 func (v routerView) Check(spec fleet.Spec, others []fleet.Spec) ([]string, error) {

@@ -24,7 +24,7 @@ type timedNotice struct {
 
 // tell queues a notice for every stream. It is called with the lock held.
 func (d *fakeDocker) tell(b *box, n fleet.Notice) {
-	n.Node, n.ID, n.Time, n.Labels = "local", b.id, time.Now(), maps.Clone(b.config.Labels)
+	n.Node, n.ID, n.Time, n.Labels = d.node.Name, b.id, time.Now(), maps.Clone(b.config.Labels)
 	for w := range d.watches {
 		if !w.broken {
 			w.put(n, fakeEvent)
@@ -45,7 +45,12 @@ func (d *fakeDocker) watch(ctx context.Context) <-chan fleet.Notice {
 	out := make(chan fleet.Notice)
 	d.mu.Lock()
 	d.watches[w] = true
-	w.put(fleet.Notice{Node: "local", Action: fleet.NoticeConnected, Time: time.Now()}, 0)
+	if d.mute != nil {
+		w.broken = true
+		w.put(fleet.Notice{Node: d.node.Name, Action: fleet.NoticeLost, Time: time.Now(), Err: context.DeadlineExceeded}, fakeNoAnswer)
+	} else {
+		w.put(fleet.Notice{Node: d.node.Name, Action: fleet.NoticeConnected, Time: time.Now()}, 0)
+	}
 	d.mu.Unlock()
 	go func() {
 		defer close(out)
@@ -70,10 +75,10 @@ func (d *fakeDocker) watch(ctx context.Context) <-chan fleet.Notice {
 					return
 				}
 			}
-			select {
-			case <-time.After(time.Until(next.due)):
-			case <-ctx.Done():
-				return
+			// A timer of no length is not made: two of those at once in a bubble of
+			// synctest crash the race detector (runtime.timer.modify runs them in place).
+			if wait := time.Until(next.due); wait > 0 {
+				pause(ctx, wait)
 			}
 			select {
 			case out <- next.notice:
@@ -89,15 +94,28 @@ func (d *fakeDocker) watch(ctx context.Context) <-chan fleet.Notice {
 func (d *fakeDocker) breakStreams() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.loseStreams()
+	time.AfterFunc(fakeConnect, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.findStreams()
+	})
+}
+
+// loseStreams and findStreams are called with the lock held.
+func (d *fakeDocker) loseStreams() {
 	for w := range d.watches {
 		w.broken = true
-		w.put(fleet.Notice{Node: "local", Action: fleet.NoticeLost, Time: time.Now(), Err: context.DeadlineExceeded}, 0)
-		time.AfterFunc(fakeConnect, func() {
-			d.mu.Lock()
-			defer d.mu.Unlock()
+		w.put(fleet.Notice{Node: d.node.Name, Action: fleet.NoticeLost, Time: time.Now(), Err: context.DeadlineExceeded}, 0)
+	}
+}
+
+func (d *fakeDocker) findStreams() {
+	for w := range d.watches {
+		if w.broken {
 			w.broken = false
-			w.put(fleet.Notice{Node: "local", Action: fleet.NoticeConnected, Time: time.Now()}, 0)
-		})
+			w.put(fleet.Notice{Node: d.node.Name, Action: fleet.NoticeConnected, Time: time.Now()}, 0)
+		}
 	}
 }
 
@@ -110,9 +128,13 @@ type fakeConn struct {
 
 // dial connects to whatever app answers at the address; false = refused.
 func (d *fakeDocker) dial(address netip.Addr) (*fakeConn, bool) {
+	return d.dialAt(netip.AddrPortFrom(address, 8080))
+}
+
+func (d *fakeDocker) dialAt(at netip.AddrPort) (*fakeConn, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	app := d.answering(address)
+	app := d.cluster.answeringAt(at)
 	if app == nil || app.stopping && d.behaviourOf(app).stopTakes == 0 {
 		return nil, false
 	}

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"edgespawner/fleet"
-	"edgespawner/probes"
 	"edgespawner/spawner/sqlite"
 )
 
@@ -26,9 +25,10 @@ const (
 
 // world is all that surrounds an engine, and the engine itself.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	ctx     context.Context
-	docker  *fakeDocker
+	docker  *fakeDocker // the first node
+	cluster *fakeCluster
 	edge    *fakeEdge
 	store   *sqlite.Store
 	path    string // of the store
@@ -55,19 +55,20 @@ func synctestWorld(t *testing.T, prepare, test func(w *world)) {
 	})
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	level := slog.LevelError
 	output := io.Discard
-	if os.Getenv("ENGINE_TEST_LOG") != "" {
+	if _, simulated := t.(*recordingTB); !simulated && os.Getenv("ENGINE_TEST_LOG") != "" {
 		level, output = slog.LevelDebug, os.Stderr
 	}
 	w := &world{
-		t: t, ctx: t.Context(), docker: newFakeDocker(), edge: newFakeEdge(),
+		t: t, ctx: t.Context(), cluster: &fakeCluster{}, edge: newFakeEdge(),
 		config: Config{FleetID: fakeFleet, Network: "traefiknet", SandboxImage: "sandbox:1", Workers: 10, QueueSize: 100},
 		log:    slog.New(slog.NewTextHandler(output, &slog.HandlerOptions{Level: level})),
 	}
-	w.docker.edgeKnows = w.edge.knows
+	w.cluster.edgeKnows = w.edge.knows
+	w.docker = w.cluster.add("local")
 	w.openStore(filepath.Join(t.TempDir(), "spawner.db"))
 	return w
 }
@@ -89,7 +90,7 @@ func (w *world) end() {
 	}
 	w.docker.mu.Lock()
 	defer w.docker.mu.Unlock()
-	for _, wrong := range w.docker.wrong {
+	for _, wrong := range w.cluster.wrong {
 		w.t.Error(wrong)
 	}
 }
@@ -100,18 +101,17 @@ func (w *world) start() { w.startWithin(0) }
 // startWithin begins a process that is killed at its limit-th change of anything; 0 = never.
 func (w *world) startWithin(limit int) {
 	w.t.Helper()
-	p := &process{world: w, ran: make(chan error, 1), died: make(chan struct{}), limit: limit}
-	p.prober = &fakeProber{process: p, watched: map[string]probes.Target{}}
+	p := &process{world: w, ran: make(chan error, 1), died: make(chan struct{}), limit: limit, changing: map[string]string{}}
+	p.prober = &fakeProber{process: p, watched: map[string]context.CancelFunc{}}
 	services := servicesView{p}
 	p.engine = New(w.config, Ports{
-		Containers: containersView{p}, Freezer: p, Images: imagesView{p}, Networks: networksView{p}, Watcher: p, Shell: p,
-		Services: services, Revisions: services, Addresses: addressesView{p}, Jobs: jobsView{p}, Events: eventsView{p}, Nodes: nodesView{p},
+		Containers: containersView{p}, Freezer: p, Images: imagesView{p}, Networks: networksView{p}, Stock: stockView{p}, Watcher: p, Shell: p,
+		Services: services, Revisions: services, Addresses: addressesView{p}, Standings: standingsView{p}, Jobs: jobsView{p}, Events: eventsView{p}, Nodes: nodesView{p},
 		Router: routerView{p}, Traffic: p, Prober: p.prober,
 	}, w.log)
 	w.process = p
-	var ctx context.Context
-	ctx, p.cancel = context.WithCancel(w.ctx)
-	go func() { p.ran <- p.engine.Run(ctx) }()
+	p.ctx, p.cancel = context.WithCancel(w.ctx)
+	go func() { p.ran <- p.engine.Run(p.ctx) }()
 	for p.engine.Ready() != nil && p.alive(false) == nil && len(p.ran) == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -239,8 +239,12 @@ func (w *world) containers() []string {
 	w.docker.mu.Lock()
 	defer w.docker.mu.Unlock()
 	var list []string
-	for _, b := range w.docker.boxes {
-		list = append(list, fmt.Sprintf("%s %s rev %s", b.name, b.status, b.config.Labels[fleet.LabelRevision]))
+	for _, b := range w.cluster.boxes() {
+		where := ""
+		if len(w.cluster.nodes) > 1 {
+			where = b.node.node.Name + "/"
+		}
+		list = append(list, fmt.Sprintf("%s%s %s rev %s", where, b.name, b.status, b.config.Labels[fleet.LabelRevision]))
 	}
 	slices.Sort(list)
 	return list
@@ -277,7 +281,7 @@ func (w *world) request(name string, takes time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, patience)
 	defer cancel()
 	if endpoint, ok := w.edge.endpoint(name); ok {
-		if conn, ok := w.docker.dial(endpoint.Addr.Addr()); ok {
+		if conn, ok := w.docker.dialAt(endpoint.Addr); ok {
 			return w.exchange(name, conn, takes)
 		}
 	}
@@ -288,7 +292,7 @@ func (w *world) request(name string, takes time.Duration) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if conn, ok := w.docker.dial(endpoint.Addr.Addr()); ok {
+		if conn, ok := w.docker.dialAt(endpoint.Addr); ok {
 			return w.exchange(name, conn, takes)
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -21,6 +21,7 @@ const foundlingPause = 5 * time.Second
 type foundlings struct {
 	mu    sync.Mutex
 	since map[string]map[string]time.Time // by node and container id: when it was first seen
+	told  map[string]bool                 // by node and service: unknown ones that were told of
 }
 
 // look takes a node's list, without the replicas' own containers, and returns
@@ -55,7 +56,7 @@ func (e *Engine) clearFoundlings(ctx context.Context, node string, found map[str
 	}
 	if len(unknown) > 0 { // one of ours may have been renamed by hand
 		known := e.containerIDs(ctx)
-		unknown = slices.DeleteFunc(unknown, func(c fleet.Container) bool { return known[c.ID] })
+		unknown = slices.DeleteFunc(unknown, func(c fleet.Container) bool { return known[c.ID] || !e.everKnew(ctx, c) })
 	}
 	old, again := e.foundlings.look(node, unknown, time.Now())
 	for _, c := range old {
@@ -64,6 +65,10 @@ func (e *Engine) clearFoundlings(ctx context.Context, node string, found map[str
 			Message: fmt.Sprintf("Removing %s: it was made for a replica that is not there", c.Name)})
 		if err := e.containers.Remove(ctx, node, c.ID); err != nil {
 			e.log.Warn("Cannot remove a container that belongs to no replica", "node", node, "container", c.Name, "error", err)
+			continue
+		}
+		if err := e.addresses.Release(ctx, node+"/"+c.Name); err != nil {
+			e.log.Error("Cannot release addresses", "node", node, "container", c.Name, "error", err)
 		}
 	}
 	return again
@@ -84,4 +89,36 @@ func (e *Engine) containerIDs(ctx context.Context) map[string]bool {
 		}
 	}
 	return known
+}
+
+// everKnew says whether the service of a container is, or was once, known here.
+// One that never was is of a database that was lost while the node did not
+// answer: it goes on, and a start at which the node answers takes it up.
+func (e *Engine) everKnew(ctx context.Context, c fleet.Container) bool {
+	service := c.Labels[fleet.LabelService]
+	if _, ok := e.actor(service); ok || service == "" {
+		return true
+	}
+	jobs, err := e.jobs.List(ctx, service, false, 1)
+	if err != nil {
+		e.log.Error("Cannot look whether a service was ever known", "service", service, "error", err)
+		return false
+	}
+	if len(jobs) == 0 && e.foundlings.tellOnce(c.Node, service) {
+		e.record(fleet.Event{Type: fleet.EventWarning, Service: service, NodeID: c.Node,
+			Message: fmt.Sprintf("%s runs on node %s and is not known here: a restart of the spawner takes it up", service, c.Node)})
+	}
+	return len(jobs) > 0
+}
+
+// tellOnce says whether an unknown service of a node has not been told of yet.
+func (f *foundlings) tellOnce(node, service string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.told == nil {
+		f.told = map[string]bool{}
+	}
+	first := !f.told[node+"/"+service]
+	f.told[node+"/"+service] = true
+	return first
 }

@@ -7,6 +7,9 @@ import (
 	"edgespawner/fleet"
 )
 
+// outsideKill is how long after a signal from outside an end is that signal's doing.
+const outsideKill = 30 * time.Second
+
 // noticeDied takes the engine's word that the app ended. A notice of an
 // earlier life is told from this one's by the engine's own clock.
 func (r *replica) noticeDied(n fleet.Notice) {
@@ -27,14 +30,71 @@ func (r *replica) noticeDied(n fleet.Notice) {
 	}
 }
 
-func (r *replica) diedLocked(n fleet.Notice) {
-	r.setStateLocked(stateDown)
-	r.lastExit = exitText(n)
-	r.report(r, report{kind: reportDied, exit: n.Exit, exitText: r.lastExit})
+// noticeOOM remembers that the kernel killed something in the app for want of
+// memory; that the app ended comes as a notice of its own.
+func (r *replica) noticeOOM(n fleet.Notice) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ooms = n.Time
 }
 
-func exitText(n fleet.Notice) string {
-	return fmt.Sprintf("exited with code %d at %s", n.Exit, n.Time.UTC().Format(time.RFC3339))
+// noticeKilled remembers that a signal was sent to the app, not by us.
+func (r *replica) noticeKilled(n fleet.Notice) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != stateStopping {
+		r.killed = n.Time
+	}
+}
+
+func (r *replica) diedLocked(n fleet.Notice) {
+	r.setStateLocked(stateDown)
+	end := ending{
+		code: n.Exit, at: n.Time, oom: !r.ooms.IsZero() && !r.ooms.Before(r.startedAt),
+		killed: !r.killed.IsZero() && n.Time.Sub(r.killed) < outsideKill,
+	}
+	end.outside = end.killed || n.Action != fleet.NoticeDied
+	r.ooms, r.killed = time.Time{}, time.Time{}
+	r.lastExit = end.String()
+	r.report(r, report{kind: reportDied, end: end})
+}
+
+// ending is how a life of an app ended.
+type ending struct {
+	code int
+	at   time.Time
+	oom  bool // the kernel killed it for want of memory
+	// outside: somebody else stopped it, or it was found ended when nobody had
+	// told so, as after a restart of the engine: no end of its own accord.
+	outside bool
+	killed  bool   // the engine was asked to by somebody else, as by docker stop, kill or rm
+	said    string // instead of all that: what the engine answered to its start
+}
+
+func (e ending) String() string {
+	switch at := stamp(e.at); {
+	case e.said != "":
+		return e.said
+	case e.oom:
+		return fmt.Sprintf("was killed for want of memory (exit code %d) at %s", e.code, at)
+	case e.killed:
+		return fmt.Sprintf("exited with code %d at %s: it was stopped from outside, as docker stop, kill and rm do", e.code, at)
+	default:
+		return fmt.Sprintf("exited with code %d at %s", e.code, at)
+	}
+}
+
+// reason is what a restart after this end is counted under.
+func (e ending) reason() RestartReason {
+	switch {
+	case e.said != "":
+		return RestartStartFailed
+	case e.oom:
+		return RestartOutOfMemory
+	case e.outside:
+		return RestartStopped
+	}
+	return RestartCrashed
 }
 
 // verifyDeath asks the engine whether the life that is beginning has ended
@@ -53,134 +113,92 @@ func (r *replica) verifyDeath() {
 	case r.abort != nil:
 		r.abort(errDied)
 	case r.state == stateReady || r.state == stateUnhealthy:
-		r.diedLocked(fleet.Notice{Exit: c.ExitCode, Time: c.FinishedAt})
+		r.diedLocked(fleet.Notice{Action: fleet.NoticeDied, Exit: c.ExitCode, Time: c.FinishedAt})
 	}
 }
 
 // appEnded decides what the end of a serving app means: sleep, a restart, or giving up.
-func (a *actor) appEnded(r *replica, what report) {
-	a.engine.record(fleet.Event{Type: fleet.EventExit, Service: a.name, Container: r.name(), NodeID: r.node,
-		Message: fmt.Sprintf("%s %s", r.name(), what.exitText)})
+func (a *actor) appEnded(r *replica, end ending) {
+	a.record(fleet.EventExit, r, "%s %s", r.name(), end)
+	r.stopWatchingHealth()
+	r.care.sick = nil
+	cause := fmt.Errorf("%s %s", r.name(), end)
 	switch a.power {
 	case powerAwake, powerDraining:
 	case powerWaking: // it was ready for a moment
-		a.restartLater(r, fmt.Errorf("%s %s", r.name(), what.exitText))
+		a.endedByFault(r, end, cause)
 		return
 	default:
 		a.checkStopped()
 		return
 	}
 	a.publish()
-	if endIsRest(r.print.spec, what.exit) {
-		r.order(wantDown) // with its sandbox up
-		if a.noneUp() {
-			a.depth = fleet.SleepStop
-			a.awakeAt = time.Time{}
-			a.lastSleep = fmt.Sprintf("%s: its app ended by itself with code %d", stamp(time.Now()), what.exit)
-			a.engine.record(fleet.Event{Type: fleet.EventSleep, Service: a.name, Message: fmt.Sprintf("%s fell asleep: its app ended by itself", a.name)})
-			a.transition(eventEnded)
-		}
-		return
-	}
-	if a.power == powerAwake {
-		a.restartLater(r, fmt.Errorf("%s %s", r.name(), what.exitText))
+	if endIsRest(r.print.spec, end) {
+		a.rests(r, end)
+	} else if a.power == powerAwake {
+		a.endedByFault(r, end, cause)
 	}
 }
 
+// endedByFault restarts a replica whose app ended, unless its spec says never.
+func (a *actor) endedByFault(r *replica, end ending, cause error) {
+	if !end.isFault(r.print.spec) {
+		a.restartLater(r, end.reason(), cause)
+		return
+	}
+	r.mu.Lock()
+	r.upSince = time.Time{} // counted: the next life is another one
+	r.mu.Unlock()
+	a.leaveDown(r, cause)
+}
+
+// isFault says whether an end is a failure that nobody is to mend.
+func (e ending) isFault(spec *fleet.Spec) bool {
+	return spec.Restart == fleet.RestartNever && !spec.Direct && !e.outside && (e.code != 0 || e.oom)
+}
+
+// rests lets a replica be down whose app has ended by itself; the service sleeps with the last one.
+func (a *actor) rests(r *replica, end ending) {
+	r.care.atRest = true
+	r.order(wantDown) // with its sandbox up
+	if !a.noneUp() {
+		return
+	}
+	if failed := a.leftDown(); failed != nil { // the others have ended well; this one has not
+		a.failWith(failed, failed.care.fault)
+		return
+	}
+	a.depth = fleet.SleepStop
+	a.awakeAt = time.Time{}
+	a.lastSleep = fmt.Sprintf("%s: its app ended by itself with code %d", stamp(time.Now()), end.code)
+	a.engine.record(fleet.Event{Type: fleet.EventSleep, Service: a.name, Message: fmt.Sprintf("%s fell asleep: its app ended by itself", a.name)})
+	a.transition(eventEnded)
+}
+
 // endIsRest says whether an app's end is its own good right: sleep, and no fault.
-func endIsRest(spec *fleet.Spec, exit int) bool {
+func endIsRest(spec *fleet.Spec, end ending) bool {
 	switch {
-	case spec.Direct, spec.Restart == fleet.RestartNever:
+	case spec.Direct:
 		return true
-	case exit != 0:
+	case spec.Restart == fleet.RestartNever:
+		return !end.isFault(spec)
+	case end.code != 0, end.outside, end.oom:
 		return false
 	}
 	return spec.Sleep.After > 0 || spec.Restart == fleet.RestartOnFailure
 }
 
+// noneUp says whether no replica runs or is to. One that was given up is not.
 func (a *actor) noneUp() bool {
 	for _, r := range a.replicas {
-		if v := r.look(); v.runs() || v.want == wantUp {
+		if v := r.look(); v.runs() || v.want == wantUp && !r.care.gaveUp {
 			return false
 		}
 	}
 	return true
 }
 
-// restartLater restarts a replica: at once the first time, then with back-off;
-// after too many times without a healthy while it is given up.
-func (a *actor) restartLater(r *replica, cause error) {
-	r.mu.Lock()
-	if !r.upSince.IsZero() && time.Since(r.upSince) > backoffReset {
-		r.restarts = 0
-	}
-	r.upSince = time.Time{} // counted once: starts that fail from now on are not of a life that was long
-	count := r.restarts
-	r.restarts++
-	r.lastError = cause
-	r.mu.Unlock()
-	wait, giveUp := backoff(count)
-	if giveUp {
-		a.giveUp(r, cause)
-		return
-	}
-	a.engine.record(fleet.Event{Type: fleet.EventRestart, Service: a.name, Container: r.name(), NodeID: r.node, Message: restartMessage(r, wait)})
-	if wait == 0 {
-		r.order(wantUp)
-		return
-	}
-	_, generation := r.orders()
-	time.AfterFunc(wait, func() {
-		a.post(func() {
-			if _, now := r.orders(); now == generation && (a.power == powerAwake || a.power == powerWaking) {
-				r.order(wantUp)
-			}
-		})
-	})
-}
-
-func restartMessage(r *replica, wait time.Duration) string {
-	if wait == 0 {
-		return fmt.Sprintf("Restarting %s...", r.name())
-	}
-	return fmt.Sprintf("Restarting %s in %s...", r.name(), wait)
-}
-
-func (a *actor) giveUp(r *replica, cause error) {
-	r.order(wantDown)
-	a.engine.record(fleet.Event{Type: fleet.EventFailed, Service: a.name, Container: r.name(), NodeID: r.node,
-		Message: fmt.Sprintf("%s was restarted %d times and did not stay up: %s", r.name(), backoffGiveUp, cause)})
-	if len(a.endpoints()) == 0 && a.noneUp() {
-		a.failure = fleet.Errorf(fleet.BadGateway, "%s does not stay up: %s", a.name, cause)
-		a.transition(eventGaveUp)
-		return
-	}
-	a.publish()
-}
-
-// healthChanged takes a prober's verdict on a serving replica. One that fails is
-// taken off the edge and restarted; requests are held meanwhile if it was the last.
-func (a *actor) healthChanged(r *replica, healthy bool, reason error) {
-	v := r.look()
-	switch {
-	case healthy && v.state == stateUnhealthy:
-		r.setState(stateReady)
-		a.engine.record(fleet.Event{Type: fleet.EventHealth, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("Container %s healthy", r.name())})
-		a.transition(eventReady)
-	case !healthy && v.state == stateReady:
-		r.setState(stateUnhealthy)
-		a.engine.record(fleet.Event{Type: fleet.EventHealth, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("Container %s failed health check: %s", r.name(), reason)})
-		a.publish()
-		a.replaceUnhealthy(r, reason)
-	}
-}
-
-// replaceUnhealthy restarts a replica that runs and does not serve.
-func (a *actor) replaceUnhealthy(r *replica, reason error) {
-	if a.power != powerAwake || a.job != nil {
-		return // a rollout replaces it or puts it back
-	}
-	r.stopWatchingHealth()
-	r.order(wantDown) // for the time of a back-off; a start stops it first, too
-	a.restartLater(r, reason)
+// record records an event of a replica.
+func (a *actor) record(kind fleet.EventType, r *replica, format string, args ...any) {
+	a.engine.record(fleet.Event{Type: kind, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf(format, args...)})
 }

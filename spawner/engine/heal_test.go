@@ -34,7 +34,7 @@ func TestAnAppThatKeepsCrashingIsRestartedWithBackoffAndGivenUp(t *testing.T) {
 		began := time.Now()
 		w.crash("web-0", 9)
 		w.untilStatus("web", fleet.StatusFailed)
-		if n := w.startsOf("web") - before; n != backoffGiveUp {
+		if n := w.startsOf("web") - before; n != fleet.DefaultRestartAttempts {
 			t.Errorf("%d restarts", n)
 		}
 		if took := time.Since(began); took < 15*time.Second || took > 20*time.Second {
@@ -60,13 +60,13 @@ func TestAnAppThatCannotBeStartedAfterALongLifeIsTriedWithBackoff(t *testing.T) 
 		w.flaw(func(verb, _ string) error {
 			if verb == "start" {
 				calls++
-				return fleet.Errorf(fleet.Unavailable, "the engine does not answer")
+				return fleet.Errorf(fleet.Internal, "the engine cannot start it")
 			}
 			return nil
 		})
 		w.crash("web-0", 1)
 		w.untilStatus("web", fleet.StatusFailed)
-		if calls != backoffGiveUp {
+		if calls != fleet.DefaultRestartAttempts {
 			t.Errorf("%d starts were tried", calls)
 		}
 	})
@@ -171,7 +171,8 @@ func TestAnAppThatEndsByItselfIsAsleep(t *testing.T) {
 		"sleeps when idle, 1": {sleeps, 1, fleet.StatusRunning},
 		"on-failure, 0":       {onFailure, 0, fleet.StatusAsleep},
 		"on-failure, 1":       {onFailure, 1, fleet.StatusRunning},
-		"never, 1":            {never, 1, fleet.StatusAsleep},
+		"never, 0":            {never, 0, fleet.StatusAsleep},
+		"never, 1":            {never, 1, fleet.StatusFailed},
 		"always, 0":           {func(*fleet.Spec) {}, 0, fleet.StatusRunning},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,6 +214,53 @@ func TestOneOfTwoThatEndsByItselfLeavesTheOther(t *testing.T) {
 			t.Error(err)
 		}
 		w.settledOn("web", 1, 2)
+	})
+}
+
+func TestAnAppThatIsNeverRestartedAndFailsSaysSo(t *testing.T) {
+	inWorld(t, func(w *world) {
+		spec := w.spec("web", "app:1", 2)
+		spec.Restart = fleet.RestartNever
+		w.deployed(spec)
+		w.docker.mu.Lock()
+		w.docker.named("web-1").lines = []fleet.LogLine{{Text: "no such table: users"}}
+		w.docker.mu.Unlock()
+		w.crash("web-1", 3)
+		time.Sleep(time.Hour)
+		if status := w.status("web"); status != fleet.StatusDegraded || w.startsOfReplica("web-1") != 1 {
+			t.Errorf("one of two: %s, %d starts", status, w.startsOfReplica("web-1"))
+		}
+		failed := w.events("web", fleet.EventFailed)
+		if len(failed) != 1 || !strings.Contains(failed[0], "exit code 3") || !strings.Contains(failed[0], "no such table: users") {
+			t.Errorf("events %q", failed)
+		}
+		if why := w.why("web"); !strings.Contains(why, "web-1 exited with code 3") {
+			t.Errorf("why: %s", why)
+		}
+		w.crash("web-0", 0)
+		w.untilStatus("web", fleet.StatusFailed)
+		detail, err := w.engine().Service("web")
+		if err != nil || !strings.Contains(detail.Reason, "web-1 exited with code 3") || !strings.Contains(detail.Detail[1].LastExit, "exited with code 3") {
+			t.Errorf("%v, reason %q, %+v", err, detail.Reason, detail.Detail)
+		}
+		w.restart()
+		if status := w.status("web"); status != fleet.StatusFailed {
+			t.Errorf("after a restart of the spawner: %s", status)
+		}
+		if _, err := w.request("web", 0); err != nil {
+			t.Error(err)
+		}
+		w.settledOn("web", 1, 2)
+	})
+}
+
+func TestAnAppThatIsNeverRestartedAndIsStoppedByHandIsAsleep(t *testing.T) {
+	inWorld(t, func(w *world) {
+		spec := w.spec("web", "app:1", 1)
+		spec.Restart = fleet.RestartNever
+		w.deployed(spec)
+		w.stopByHand("web-0")
+		w.untilStatus("web", fleet.StatusAsleep)
 	})
 }
 

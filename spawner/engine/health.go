@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -19,40 +18,44 @@ type Prober interface {
 	Watch(target probes.Target, check fleet.HealthCheck, health fleet.Health, started time.Time)
 	// Forget ends the watch of that replica; it is nil when there is none.
 	Forget(replica string)
+	// Answers says whether the app answers its clients at all, by one request within the time-out of a check.
+	Answers(ctx context.Context, target probes.Target) bool
 }
 
 // target is what probes are run against. Its name is that of the app's
 // container, since two replicas of one index live side by side in a rollout.
 func (r *replica) target() probes.Target {
 	v := r.look()
-	return probes.Target{Replica: r.node + "/" + v.app.name, Service: r.service, Node: r.node, AppID: v.app.id, Addr: v.address, Port: r.print.port}
+	return probes.Target{Replica: r.node + "/" + v.app.name, Service: r.service, Node: r.node, AppID: v.app.id, Addr: v.address, Port: r.print.port, Published: v.published}
 }
 
-// endpoint is where traffic for the replica goes, while it is ready.
+// endpoint is where traffic for the replica goes: while it is ready, or while it
+// fails its health check, answers all the same, and is not on its way off the edges.
 func (r *replica) endpoint() (fleet.Endpoint, bool) {
 	v := r.look()
-	if !v.serves() || !v.address.IsValid() {
+	answers := v.state == stateUnhealthy && v.want == wantUp && r.care.answers && !r.care.leaving && !v.lost
+	if !v.serves() && !answers || !v.address.IsValid() {
 		return fleet.Endpoint{}, false
 	}
-	return fleet.Endpoint{Replica: r.name(), Addr: netip.AddrPortFrom(v.address, uint16(r.print.port))}, true
+	return fleet.Endpoint{Replica: r.name(), Addr: netip.AddrPortFrom(v.address, uint16(v.dialled(r.print.port)))}, true
 }
 
 // watchHealth begins the scheduled probes of a ready replica. The prober does not
 // repeat Docker's own HEALTHCHECK: its verdicts come as notices.
 func (r *replica) watchHealth() {
-	r.watched = true
+	r.care.watched = true
 	r.engine.prober.Watch(r.target(), r.print.check, fleet.Healthy, r.look().readyAt)
 }
 
 func (r *replica) stopWatchingHealth() {
-	r.watched = false
+	r.care.watched = false
 	r.engine.prober.Forget(r.target().Replica)
 }
 
 // watchReady begins the probes of ready replicas that a job has brought up.
 func (a *actor) watchReady() {
 	for _, r := range a.replicas {
-		if !r.watched && r.look().state == stateReady {
+		if !r.care.watched && r.look().state == stateReady {
 			r.watchHealth()
 		}
 	}
@@ -60,30 +63,60 @@ func (a *actor) watchReady() {
 
 // ReportHealth takes the prober's changes.
 func (e *Engine) ReportHealth(change probes.Change) {
-	for _, a := range e.actorList() {
-		if a.name != change.Target.Service {
-			continue
-		}
-		a.post(func() {
-			for _, r := range a.replicas {
-				if r.target().Replica == change.Target.Replica {
-					a.healthChanged(r, change.Health == fleet.Healthy, errors.New(change.Reason))
-				}
-			}
-		})
+	a, ok := e.actor(change.Target.Service)
+	if !ok {
+		return
 	}
+	a.post(func() {
+		for _, r := range a.replicas {
+			if r.target().Replica != change.Target.Replica || r.target().AppID != change.Target.AppID {
+				continue
+			}
+			if !e.members.answers(r.node) && (r.print.check.Type == fleet.CheckCommand || e.Frozen() != "") {
+				continue // it could not be run, or it is we who are cut off: that says nothing of the app
+			}
+			found := finding{healthy: change.Health == fleet.Healthy, reason: errors.New(change.Reason), answers: change.Answered}
+			// What a command found says nothing of whether clients are answered.
+			found.told = r.print.check.Type != fleet.CheckCommand
+			a.healthChanged(r, found)
+		}
+	})
+}
+
+// finding is what a health check says of a replica that is up.
+type finding struct {
+	healthy bool
+	reason  error // of one that is not
+	answers bool  // it answers its clients all the same
+	told    bool  // answers is known
 }
 
 // noticeHealth takes Docker's verdict on the image's HEALTHCHECK. It counts only
-// while the replica is up: a paused container is called unhealthy at once.
+// while the app runs: a paused one is called unhealthy at once, and stays so until
+// its next probe. Notices come in order, so what is told after the engine has told
+// of the start or the unpause is about the time since.
 func (a *actor) noticeHealth(r *replica, health fleet.Health) {
-	if r.print.check.Type != fleet.CheckDocker {
+	if r.print.check.Type != fleet.CheckDocker || r.care.suspended {
 		return
 	}
 	switch health {
 	case fleet.Healthy:
-		a.healthChanged(r, true, nil)
+		a.healthChanged(r, finding{healthy: true})
 	case fleet.Unhealthy:
-		a.healthChanged(r, false, fmt.Errorf("the image's HEALTHCHECK failed"))
+		a.healthChanged(r, finding{reason: errHealthcheck})
 	}
+}
+
+var errHealthcheck = errors.New("the image's HEALTHCHECK failed")
+
+// compareHealth takes Docker's verdict from a list: what no notice told, as while
+// the stream was broken. An unhealthy one may be left from a pause until the app
+// has been up for as long as Docker takes to judge.
+func (a *actor) compareHealth(r *replica, listed fleet.Health) {
+	check := r.print.check
+	judged := time.Duration(check.Retries+1)*(check.Interval+check.Timeout).Std() + check.StartPeriod.Std()
+	if listed == fleet.Unhealthy && time.Since(r.look().readyAt) < judged {
+		return
+	}
+	a.noticeHealth(r, listed)
 }

@@ -51,7 +51,9 @@ func (r *replica) publishAgain(ctx context.Context) error {
 	return r.observe(ctx)
 }
 
-// removeContainers takes both containers away; observe finds that out.
+// removeContainers takes both containers away; observe finds that out. A sandbox
+// that is shared goes, too: no app can run in it any more, and the other replica,
+// which is down, finds that out when it is to start.
 func (r *replica) removeContainers(ctx context.Context) error {
 	v := r.look()
 	for _, id := range []string{v.app.id, v.sandbox.id} {

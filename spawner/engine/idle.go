@@ -32,7 +32,7 @@ type verdict struct {
 func (e evidence) judge(now time.Time) verdict {
 	switch {
 	case e.held > 0:
-		return verdict{reason: fmt.Sprintf("%d requests are held or proxied by the fallback router", e.held), again: time.Second}
+		return verdict{reason: fleet.CountedAre(e.held, "request") + " held or proxied by the fallback router", again: time.Second}
 	case e.after <= 0:
 		return verdict{reason: "it has no sleep.after: it sleeps only when told to", again: time.Minute}
 	case !e.known:

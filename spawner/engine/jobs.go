@@ -15,13 +15,16 @@ import (
 
 // What ends a job's context.
 var (
-	errShutdown   = fleet.Errorf(fleet.Unavailable, "the spawner is being shut down")
+	errShutdown   = &fleet.Error{Kind: fleet.Unavailable, Message: "the spawner is being shut down", RetryAfter: shutdownRetryAfter}
 	errCanceled   = fleet.Errorf(fleet.Conflict, "it was canceled")
 	errSuperseded = fleet.Errorf(fleet.Conflict, "a newer deploy took its place")
 )
 
-// queueRetryAfter is what a client is told to wait while the queue is full.
-const queueRetryAfter = 5 * time.Second
+// What a client is told to wait.
+const (
+	queueRetryAfter    = 5 * time.Second // while the queue is full
+	shutdownRetryAfter = time.Second     // for the next start
+)
 
 // queue holds accepted jobs: those of one service run one after another, those
 // of different services side by side, as many as there are workers.
@@ -35,13 +38,19 @@ type queue struct {
 	running  map[string]*jobRun   // by lane; it may still wait for a worker
 	byID     map[string]*jobRun   // waiting and running
 	reserved int                  // places of jobs that are being accepted
-	closed   bool
+	working  int                  // jobs at work and not parked
+	closed   bool                 // nothing is taken, and nothing begins
+	isQuiet  bool                 // quiet is closed
+
+	parking chan struct{} // closes with closed
+	quiet   chan struct{} // closes when nothing is at work any more after that
 }
 
 func newQueue(e *Engine, workers, size int) *queue {
 	return &queue{
 		engine: e, slots: make(chan struct{}, max(1, workers)), size: size,
 		waiting: map[string][]*jobRun{}, running: map[string]*jobRun{}, byID: map[string]*jobRun{},
+		parking: make(chan struct{}), quiet: make(chan struct{}),
 	}
 }
 
@@ -54,6 +63,7 @@ type jobRun struct {
 
 	id, service, lane string // the job's
 	atWork            bool   // it waits for nothing any more; of the queue
+	parked            bool   // it does nothing any more; of the queue
 
 	mu  sync.Mutex
 	job fleet.Job
@@ -68,27 +78,34 @@ func newJob(kind fleet.JobKind, service, by string) fleet.Job {
 // lane is what jobs run one after another in: the service, and beside it one
 // for its wakes and sleeps, which never wait for a rollout.
 func lane(job fleet.Job) string {
-	if job.Kind == fleet.JobWake || job.Kind == fleet.JobSleep {
+	switch job.Kind {
+	case fleet.JobWake, fleet.JobSleep:
 		return job.Service + " power"
+	case fleet.JobDrain, fleet.JobRebalance: // they wait for jobs of services, so they take no worker
+		return job.Subject()
 	}
 	return job.Service
 }
 
 // reserve keeps a place for one more job until release; Busy when there is none.
-func (q *queue) reserve() error {
+// Those that it will take the place of do not count, and a wake or a sleep that
+// begins at once needs none.
+func (q *queue) reserve(job fleet.Job) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return errShutdown
 	}
+	own := lane(job)
 	waiting := q.reserved
 	for _, run := range q.byID {
-		if !run.atWork {
+		if !run.atWork && !(run.lane == own && supersedes(job.Kind, run.kind())) {
 			waiting++
 		}
 	}
-	if free := cap(q.slots) - len(q.slots); waiting >= q.size+free {
-		full := fleet.Errorf(fleet.Busy, "%d jobs wait already; that is as many as --queue-size allows", waiting)
+	atOnce := own != job.Service && q.running[own] == nil
+	if free := cap(q.slots) - len(q.slots); waiting >= q.size+free && !atOnce {
+		full := fleet.Errorf(fleet.Busy, "the queue is full: as many jobs wait as --queue-size allows (%d)", q.size)
 		full.RetryAfter = queueRetryAfter
 		return full
 	}
@@ -115,7 +132,8 @@ func (q *queue) add(job fleet.Job) *jobRun {
 			q.dropLocked(other, errSuperseded)
 		}
 	}
-	if current := q.running[lane]; current != nil && job.Kind == fleet.JobRemove {
+	current := q.running[lane]
+	if current != nil && (job.Kind == fleet.JobRemove || !current.atWork && supersedes(job.Kind, current.kind())) {
 		current.cancel(errSuperseded)
 	}
 	q.byID[job.ID] = run
@@ -147,11 +165,20 @@ func (q *queue) dropLocked(run *jobRun, cause error) {
 	})
 }
 
-// waits says whether a job of such a kind waits for its turn in the service's lane.
+// waits says whether a job of such a kind waits in the service's lane, for its turn or a worker.
 func (q *queue) waits(service string, kinds ...fleet.JobKind) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return slices.ContainsFunc(q.waiting[service], func(run *jobRun) bool { return slices.Contains(kinds, run.kind()) })
+	wanted := func(run *jobRun) bool { return slices.Contains(kinds, run.kind()) && run.ctx.Err() == nil }
+	current := q.running[service]
+	return slices.ContainsFunc(q.waiting[service], wanted) || current != nil && !current.atWork && wanted(current)
+}
+
+// awaits says whether a job waits for its turn in the service's lane.
+func (q *queue) awaits(service string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting[service]) > 0
 }
 
 // removes says whether a remove of the service waits or runs.
@@ -187,15 +214,14 @@ func (q *queue) nextLocked(lane string) {
 	q.engine.spawn(func() { q.work(run) }) // else the next process takes it up
 }
 
+// work carries a job out in its turn, and then lets the lane's next one begin.
 func (q *queue) work(run *jobRun) {
 	if run.lane != run.service {
-		q.begins(run) // a wake or a sleep: it never waits for others' rollouts
-		run.execute()
+		q.carryOut(run) // a wake or a sleep: it never waits for others' rollouts
 	} else {
 		select {
 		case q.slots <- struct{}{}:
-			q.begins(run)
-			run.execute()
+			q.carryOut(run)
 			<-q.slots
 		case <-run.ctx.Done():
 			run.execute() // it ends at once, honestly
@@ -211,10 +237,15 @@ func (q *queue) work(run *jobRun) {
 	q.nextLocked(run.lane)
 }
 
-func (q *queue) begins(run *jobRun) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	run.atWork = true
+// carryOut carries a job out, unless the queue is parked: then it stays queued.
+func (q *queue) carryOut(run *jobRun) {
+	if q.begins(run) {
+		run.execute()
+		q.leaves(run)
+		return
+	}
+	<-q.engine.life.Done()
+	close(run.done)
 }
 
 func (q *queue) find(id string) (*jobRun, bool) {
@@ -235,12 +266,6 @@ func (q *queue) of(service string) *jobRun {
 		return waiting[0]
 	}
 	return nil
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
 }
 
 func (j *jobRun) kind() fleet.JobKind { return j.job.Kind } // never changed
@@ -269,6 +294,9 @@ func (j *jobRun) copy() fleet.Job {
 func (j *jobRun) execute() {
 	defer close(j.done)
 	defer j.cancel(nil)
+	if j.engine.life.Err() != nil {
+		return // it stays queued
+	}
 	j.change(func(job *fleet.Job) {
 		job.State = fleet.JobRunning
 		job.Steps = nil // of a run before a restart: the plan is made anew from what is
@@ -300,14 +328,19 @@ func (j *jobRun) finish(err error) {
 		}
 	})
 	job := j.copy()
-	message := fmt.Sprintf("%s of %s %s", job.Kind, job.Service, job.State)
+	j.engine.observer.JobEnded(job)
+	message := fmt.Sprintf("%s of %s %s", job.Kind, job.Subject(), job.State)
 	if job.Error != "" {
 		message += ": " + job.Error
 	}
-	j.engine.record(fleet.Event{Type: eventTypeOf(job.Kind), Service: job.Service, Message: message})
+	j.engine.record(fleet.Event{Type: eventTypeOf(job.Kind), Service: job.Service, Message: message, By: job.By})
 }
 
 func eventTypeOf(kind fleet.JobKind) fleet.EventType {
+	switch kind {
+	case fleet.JobMove, fleet.JobDrain, fleet.JobRebalance:
+		return fleet.EventNode
+	}
 	if kind == fleet.JobRollback {
 		return fleet.EventDeploy
 	}
@@ -327,46 +360,10 @@ func (j *jobRun) change(f func(*fleet.Job)) {
 }
 
 func (j *jobRun) warn(format string, args ...any) {
+	if j.engine.life.Err() != nil {
+		return // whatever failed, the next process does it anew
+	}
 	text := fmt.Sprintf(format, args...)
 	j.change(func(job *fleet.Job) { job.Warnings = append(job.Warnings, text) })
-	j.engine.record(fleet.Event{Type: fleet.EventWarning, Service: j.job.Service, Message: text})
-}
-
-// step runs one step and records it: begun, and how it ended.
-func (j *jobRun) step(verb, replica string, do func(ctx context.Context) (detail string, err error)) error {
-	if err := context.Cause(j.ctx); err != nil {
-		return err
-	}
-	return j.stepWith(j.ctx, verb, replica, do)
-}
-
-// stepWith is step with a context of its own, for what must go on when the job is canceled.
-func (j *jobRun) stepWith(ctx context.Context, verb, replica string, do func(ctx context.Context) (detail string, err error)) error {
-	at := 0
-	j.change(func(job *fleet.Job) {
-		at = len(job.Steps)
-		job.Steps = append(job.Steps, fleet.Step{Verb: verb, Replica: replica, State: fleet.JobRunning, StartedAt: time.Now().UTC()})
-	})
-	detail, err := do(ctx)
-	j.change(func(job *fleet.Job) {
-		step := &job.Steps[at]
-		step.EndedAt = time.Now().UTC()
-		step.State, step.Detail = fleet.JobSucceeded, detail
-		if err != nil {
-			step.State, step.Detail = fleet.JobFailed, err.Error()
-		}
-	})
-	subject := replica
-	if subject == "" {
-		subject = j.job.Service
-	}
-	message := fmt.Sprintf("%s %s", verb, subject)
-	if detail != "" {
-		message += ": " + detail
-	}
-	if err != nil {
-		message = fmt.Sprintf("%s %s failed: %s", verb, subject, err)
-	}
-	j.engine.record(fleet.Event{Type: fleet.EventStep, Service: j.job.Service, Container: replica, Message: message})
-	return err
+	j.engine.record(fleet.Event{Type: fleet.EventWarning, Service: j.job.Service, Message: text, By: j.job.By})
 }

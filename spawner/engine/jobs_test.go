@@ -118,6 +118,7 @@ func TestAWaitingJobThatIsCanceledEndsAtOnceAndLeavesNoClaim(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.begun(first, "start") // else the second takes its place
 		spec := w.spec("web", "app:2", 1)
 		spec.Route = &fleet.Route{Hosts: []string{"wanted.example.com"}}
 		second, err := w.engine().Deploy(w.ctx, spec, "tester", false)

@@ -3,6 +3,7 @@ package engine
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ type cutOff struct {
 	ask     func(w *world) (fleet.Accepted, error)
 	asleep  bool // the service sleeps before and after
 	step    int  // from one call at which the process is killed to the next
+	makes   int  // apps, of which each is made and started once, however often the process ends; 0 = it depends
 }
 
 var everyStep = flag.Bool("every", false, "kill at every step of a job, which takes minutes")
@@ -45,21 +47,25 @@ func TestAProcessThatIsKilledAtAnyStepIsTakenUpByTheNext(t *testing.T) {
 	hostPort := func(spec *fleet.Spec) { spec.Ports = []fleet.Port{{ContainerPort: 8080, HostPort: 80}} }
 	direct := func(spec *fleet.Spec) { spec.Direct, spec.Replicas = true, 1 }
 	for name, c := range map[string]cutOff{
-		"a first deploy":    {func(*world) {}, deploy(nil), false, 5},
-		"a rolling update":  {deployed(nil), deploy(nil), false, 5},
-		"stop-first":        {deployed(stopFirst), deploy(func(_ *world, s *fleet.Spec) { stopFirst(s) }), false, 7},
-		"in place":          {deployed(hostPort), deploy(func(_ *world, s *fleet.Spec) { hostPort(s) }), false, 7},
-		"a direct instance": {deployed(direct), deploy(func(_ *world, s *fleet.Spec) { direct(s) }), false, 6},
+		"a first deploy":    {func(*world) {}, deploy(nil), false, 5, 2},
+		"a rolling update":  {deployed(nil), deploy(nil), false, 5, 2},
+		"stop-first":        {deployed(stopFirst), deploy(func(_ *world, s *fleet.Spec) { stopFirst(s) }), false, 7, 0},
+		"in place":          {deployed(hostPort), deploy(func(_ *world, s *fleet.Spec) { hostPort(s) }), false, 7, 0},
+		"a direct instance": {deployed(direct), deploy(func(_ *world, s *fleet.Spec) { direct(s) }), false, 6, 0},
 		"a failing update": {deployed(nil), deploy(func(w *world, _ *fleet.Spec) {
 			w.behaveAs("web-1.r2", behaviour{exits: true, exitCode: 1})
 			w.behaveAs("web-1.r2.2", behaviour{exits: true, exitCode: 1})
-		}), false, 7},
-		"an update of a sleeper": {func(w *world) { w.asleep(w.spec("web", "app:1", 2)) }, deploy(nil), true, 7},
-		"scaling up":             {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 3, "tester") }, false, 6},
-		"scaling down":           {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 6},
-		"a restart":              {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") }, false, 6},
-		"a remove":               {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Remove(w.ctx, "web", "tester") }, false, 6},
-		"a sleep":                {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Sleep(w.ctx, "web", "tester") }, false, 6},
+		}), false, 7, 0},
+		"an update of a sleeper": {func(w *world) { w.asleep(w.spec("web", "app:1", 2)) }, deploy(nil), true, 7, 0},
+		"scaling up":             {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 3, "tester") }, false, 6, 1},
+		"scaling down":           {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 6, 0},
+		"a restart":              {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") }, false, 6, 2},
+		"a rollback": {func(w *world) {
+			w.deployed(w.spec("web", "app:2", 2))
+			w.deployed(w.spec("web", "app:1", 2))
+		}, func(w *world) (fleet.Accepted, error) { return w.engine().Rollback(w.ctx, "web", 0, "tester") }, false, 6, 2},
+		"a remove": {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Remove(w.ctx, "web", "tester") }, false, 6, 0},
+		"a sleep":  {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Sleep(w.ctx, "web", "tester") }, false, 6, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stride := c.step
@@ -84,14 +90,17 @@ func (c cutOff) cutOffAt(w *world, at int) (cut bool) {
 	w.start()
 	defer w.end()
 	c.prepare(w)
+	apps, starts := w.docker.counts()
 	p := w.process
 	p.mu.Lock()
 	p.limit = p.calls + at
 	p.mu.Unlock()
 	ended := make(chan struct{})
+	taken := false
 	go func() {
 		defer close(ended)
 		if accepted, err := c.ask(w); err == nil {
+			taken = true
 			p.engine.WaitJob(w.ctx, accepted.JobID)
 		}
 	}()
@@ -107,6 +116,11 @@ func (c cutOff) cutOffAt(w *world, at int) (cut bool) {
 	w.checkSettled(c.asleep)
 	w.restart()
 	w.checkSettled(c.asleep)
+	appsAfter, startsAfter := w.docker.counts()
+	if made, began := appsAfter-apps, startsAfter-starts; c.makes != 0 && taken && (made != c.makes || began != c.makes) {
+		jobs, _ := w.engine().Jobs(w.ctx, "web", 1)
+		w.t.Errorf("%d apps were made and %d started, and %d had to be\n%s\n%s\n%s", made, began, c.makes, jobs[0].Error, describeSteps(jobs[0]), strings.Join(w.docker.calls, "\n"))
+	}
 	return cut
 }
 

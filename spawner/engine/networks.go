@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"edgespawner/fleet"
@@ -16,6 +15,7 @@ import (
 // How networks of our own are cut: strangers get the last 1/16 of the subnet,
 // sandboxes fixed addresses from the rest.
 const (
+	driverBridge     = "bridge"
 	subnetBits       = 20 // 4,094 addresses a network
 	subnetCandidates = 256
 	attendTimeout    = 30 * time.Second
@@ -26,21 +26,27 @@ const (
 type networks struct {
 	engine *Engine
 	users  users
-	mu     sync.Mutex // one change of networks at a time
+	turns  starts // one change of a node's networks at a time
+
+	attended attended
+	removals removals
 }
 
 // ensure returns the networks of those names on the node (none = the fleet's
 // own), made and attended.
 func (n *networks) ensure(ctx context.Context, node string, wanted []string) ([]fleet.Network, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	release, err := n.turns.acquire(ctx, node)
+	if err != nil {
+		return nil, fmt.Errorf("cannot look at the networks of node %s: %w", node, err)
+	}
+	defer release()
 	list := make([]fleet.Network, 0, len(wanted)+1)
 	for _, name := range n.orDefault(wanted) {
 		network, err := n.ensureOne(ctx, node, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := n.attend(ctx, node, network); err != nil {
+		if err := n.attendEverywhere(ctx, node, network); err != nil {
 			return nil, err
 		}
 		list = append(list, network)
@@ -65,6 +71,9 @@ func (n *networks) ownName(name string) string {
 }
 
 func (n *networks) ensureOne(ctx context.Context, node, name string) (fleet.Network, error) {
+	if network, err := n.shared(ctx, node, name); err == nil || fleet.KindOf(err) != fleet.NotFound {
+		return network, err
+	}
 	for _, candidate := range []string{name, n.ownName(name)} {
 		network, err := n.engine.nets.Find(ctx, node, candidate)
 		if err == nil {
@@ -74,15 +83,25 @@ func (n *networks) ensureOne(ctx context.Context, node, name string) (fleet.Netw
 			return fleet.Network{}, fmt.Errorf("cannot look for network %s: %w", candidate, err)
 		}
 	}
-	return n.make(ctx, node, n.ownName(name))
+	return n.make(ctx, node, n.ownName(name), driverBridge)
 }
 
-// make creates a bridge on the first of our subnets that overlaps no other.
-func (n *networks) make(ctx context.Context, node, name string) (fleet.Network, error) {
+// make creates a network on the first of our subnets that overlaps no other: of a
+// bridge the engine sees to that, of an overlay what is used on any node counts.
+// Overlays begin with the second half of them, so that no node has a bridge there.
+func (n *networks) make(ctx context.Context, node, name, driver string) (fleet.Network, error) {
 	var err error
-	for i := range subnetCandidates {
+	start := 0
+	if driver == driverOverlay {
+		start = subnetCandidates / 2
+	}
+	for i := start; ; i++ {
+		if i == subnetCandidates {
+			err = noneFree(n.candidate(start), n.candidate(i-1), err)
+			break
+		}
 		subnet := n.candidate(i)
-		config := fleet.NetworkConfig{Name: name, Driver: "bridge", Subnet: subnet, IPRange: strangersRange(subnet)}
+		config := fleet.NetworkConfig{Name: name, Driver: driver, Subnet: subnet, IPRange: strangersRange(subnet)}
 		var network fleet.Network
 		network, err = n.engine.nets.Create(ctx, node, config)
 		if err == nil {
@@ -95,6 +114,13 @@ func (n *networks) make(ctx context.Context, node, name string) (fleet.Network, 
 		}
 	}
 	return fleet.Network{}, fmt.Errorf("cannot create network %s: %w", name, err)
+}
+
+// noneFree is what is said when every subnet of ours is in use.
+func noneFree(first, last netip.Prefix, err error) error {
+	none := fleet.Errorf(fleet.Conflict, "none of the subnets from %s to %s is free; of the last: %s", first, last, err)
+	none.Field = "subnet"
+	return none
 }
 
 // candidate returns the i-th subnet to try, from 10.192.0.0/12 on.
@@ -140,11 +166,20 @@ func (n *networks) attend(ctx context.Context, node string, network fleet.Networ
 
 // attendAgain connects an edge or spawner that was started after the replicas.
 func (n *networks) attendAgain(ctx context.Context, node string) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, attendTimeout)
 	defer cancel()
-	for _, name := range n.inUse(node) {
+	release, err := n.turns.acquire(ctx, node)
+	if err != nil {
+		return fmt.Errorf("cannot look at the networks of node %s: %w", node, err)
+	}
+	defer release()
+	for _, name := range n.toAttend(node) {
+		if err := n.removals.wait(ctx, name); err != nil {
+			return err
+		}
+		if !slices.Contains(n.toAttend(node), name) {
+			continue // the last one has left it meanwhile: it is not made anew
+		}
 		network, err := n.ensureOne(ctx, node, name)
 		if err != nil {
 			return err
@@ -180,8 +215,11 @@ func (n *networks) use(r *replica) {
 // letGo leaves the networks of a replica whose sandbox is gone, and removes
 // those of our own making that nobody else is on.
 func (n *networks) letGo(ctx context.Context, r *replica) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	release, err := n.turns.acquire(ctx, r.node)
+	if err != nil {
+		return fmt.Errorf("cannot look at the networks of node %s: %w", r.node, err)
+	}
+	defer release()
 	for _, name := range n.orDefault(r.print.spec.Networks) {
 		if !n.users.leave(r.node+"/"+name, r) || name == n.engine.config.Network {
 			continue
@@ -189,8 +227,18 @@ func (n *networks) letGo(ctx context.Context, r *replica) error {
 		if err := n.removeOwn(ctx, r.node, n.ownName(name)); err != nil {
 			return err
 		}
+		if err := n.removeShared(ctx, r.node, name); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// abandon leaves the networks of a replica whose node does not answer.
+func (n *networks) abandon(r *replica) {
+	for _, name := range n.orDefault(r.print.spec.Networks) {
+		n.users.leave(r.node+"/"+name, r)
+	}
 }
 
 func (n *networks) removeOwn(ctx context.Context, node, name string) error {
@@ -204,14 +252,8 @@ func (n *networks) removeOwn(ctx context.Context, node, name string) error {
 	if network.Labels[fleet.LabelFleet] != n.engine.config.FleetID {
 		return nil
 	}
-	attendants, err := n.engine.nets.Attendants(ctx, node)
-	if err != nil {
-		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)
-	}
-	for _, a := range attendants {
-		if err := n.engine.nets.Disconnect(ctx, node, name, a.ID); err != nil {
-			return fmt.Errorf("cannot disconnect %s from network %s: %w", a.Name, name, err)
-		}
+	if err := n.dismiss(ctx, node, name); err != nil {
+		return err
 	}
 	if err := n.engine.nets.Remove(ctx, node, name); err != nil && fleet.KindOf(err) != fleet.Conflict {
 		return fmt.Errorf("cannot remove network %s: %w", name, err)
@@ -222,12 +264,14 @@ func (n *networks) removeOwn(ctx context.Context, node, name string) error {
 // addressOf returns the sandbox's address on the network that edges use: the first of the spec's.
 func (n *networks) addressOf(r *replica, sandbox fleet.Container) (netip.Addr, error) {
 	first := n.orDefault(r.print.spec.Networks)[0]
-	for _, name := range []string{first, n.ownName(first)} {
+	for _, name := range []string{first, n.ownName(first), n.sharedName(first)} {
 		if address, ok := sandbox.Addresses[name]; ok {
 			return address, nil
 		}
 	}
-	return netip.Addr{}, fleet.Errorf(fleet.Conflict, "the sandbox of %s has no address on network %s", r.name(), first)
+	lost := fleet.Errorf(fleet.Conflict, "the sandbox of %s has no address on network %s", r.name(), first)
+	lost.Field = fieldNetworks
+	return netip.Addr{}, lost
 }
 
 // takeAddresses gives a sandbox a fixed address on each network that leaves room for one.

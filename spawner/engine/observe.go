@@ -10,66 +10,23 @@ import (
 	"edgespawner/fleet"
 )
 
-// reconcilePeriod is how often each node is listed although nothing was told:
-// what a lost notice hid is found by then.
-const reconcilePeriod = 30 * time.Second
-
-// follow keeps up with a node until ctx ends: its notices, and a list after
-// each connection and each reconcilePeriod, and sooner while there may be foundlings:
-// after the start, and when one was seen.
-func (e *Engine) follow(ctx context.Context, node string, notices <-chan fleet.Notice) {
-	tick := time.NewTicker(reconcilePeriod)
-	defer tick.Stop()
-	soon := time.NewTimer(foundlingPause)
-	defer soon.Stop()
-	for {
-		again := false
-		select {
-		case notice, ok := <-notices:
-			if !ok {
-				return
-			}
-			again = e.notice(ctx, notice)
-		case <-tick.C:
-			again = e.reconcile(ctx, node)
-		case <-soon.C:
-			again = e.reconcile(ctx, node)
-		}
-		if again {
-			soon.Reset(foundlingPause)
-		}
-	}
-}
-
-// notice takes one; again is that of reconcile.
-func (e *Engine) notice(ctx context.Context, n fleet.Notice) (again bool) {
-	switch n.Action {
-	case fleet.NoticeConnected:
-		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s is connected", n.Node)})
-		again = e.reconcile(ctx, n.Node)
-		for _, a := range e.actorList() {
-			a.post(func() { a.verifyNetworks(n.Node) })
-		}
-		return again
-	case fleet.NoticeLost:
-		e.record(fleet.Event{Type: fleet.EventNode, NodeID: n.Node, Message: fmt.Sprintf("Node %s cannot be reached: %s", n.Node, n.Err)})
-		return false
-	}
+// containerNotice hands what happened to a container to its service.
+func (e *Engine) containerNotice(n fleet.Notice) {
 	a, ok := e.actor(n.Labels[fleet.LabelService])
 	if !ok {
-		return false
+		return
 	}
 	a.post(func() {
 		for _, r := range slices.Concat(a.replicas, a.extra) {
-			switch v := r.look(); n.ID {
-			case v.app.id:
+			switch v := r.look(); {
+			case r.node != n.Node:
+			case n.ID == v.app.id:
 				a.appNotice(r, n)
-			case v.sandbox.id:
+			case n.ID == v.sandbox.id:
 				a.sandboxNotice(r, n)
 			}
 		}
 	})
-	return false
 }
 
 func (a *actor) appNotice(r *replica, n fleet.Notice) {
@@ -78,36 +35,67 @@ func (a *actor) appNotice(r *replica, n fleet.Notice) {
 		r.noticeDied(n)
 	case fleet.NoticeHealth:
 		if slices.Contains(a.replicas, r) {
+			r.care.judgedAt = time.Now()
 			a.noticeHealth(r, n.Health)
 		}
 	case fleet.NoticeStarted:
+		r.care.suspended = false
 		a.startedByHand(r)
 	case fleet.NoticePaused:
+		r.care.suspended = true
 		a.pausedByHand(r)
+	case fleet.NoticeUnpaused:
+		r.care.suspended = false
+		a.startedByHand(r)
+	case fleet.NoticeUpdated:
+		a.lookForDrift(r)
+	case fleet.NoticeKilled:
+		r.noticeKilled(n)
 	case fleet.NoticeOOM:
-		a.engine.record(fleet.Event{Type: fleet.EventExit, Service: a.name, Container: r.name(), NodeID: r.node,
-			Message: fmt.Sprintf("%s ran out of memory", r.name())})
+		r.noticeOOM(n)
+		a.record(fleet.EventExit, r, "%s ran out of memory", r.name())
 	}
 }
 
-// startedByHand takes an app that somebody else started as a wake.
+// startedByHand takes an app that somebody else started, or let go on, as a wake.
 func (a *actor) startedByHand(r *replica) {
 	sleeps := func() bool {
 		v := r.look()
-		return v.state == stateDown && v.want != wantUp && a.power == powerAsleep && slices.Contains(a.replicas, r)
+		sleeps := a.power == powerAsleep || a.power == powerFailed || a.power == powerAwake // the last: one that was given up, or ended
+		rests := v.state == stateDown || v.state == statePaused
+		return rests && v.want != wantUp && sleeps && slices.Contains(a.replicas, r)
 	}
 	a.ifReally(r, fleet.ContainerRunning, sleeps, func() {
+		r.forgetLife()
 		a.noteWake(r.name() + " was started by hand")
+		if a.power == powerAwake {
+			a.orderUp(r)
+			return
+		}
 		a.transition(eventRequest)
 	})
 }
 
+// forgetLife forgets when the app's life began: it is up, and whichever life that
+// is, a start that finds it so has not met one that is ending.
+func (r *replica) forgetLife() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.startedAt, r.lifeBefore = time.Time{}, time.Time{}
+}
+
 // pausedByHand lets an app go on that somebody else paused: clients wait in it.
 func (a *actor) pausedByHand(r *replica) {
-	serves := func() bool { return r.look().serves() && slices.Contains(a.replicas, r) }
-	a.ifReally(r, fleet.ContainerPaused, serves, func() {
+	up := func() bool {
+		v := r.look()
+		return v.want == wantUp && (v.state == stateReady || v.state == stateUnhealthy || v.state == stateStarting) && slices.Contains(a.replicas, r)
+	}
+	a.ifReally(r, fleet.ContainerPaused, up, func() {
 		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node,
 			Message: fmt.Sprintf("%s was paused by hand; it goes on", r.name())})
+		if r.abortStart(fleet.Errorf(fleet.Conflict, "%s was paused by hand in its start", r.name())) {
+			return // it is tried again, from what it is now
+		}
 		r.setState(statePaused)
 		a.publish()
 		r.order(wantUp)
@@ -136,11 +124,30 @@ func (a *actor) ifReally(r *replica, status fleet.ContainerStatus, believed func
 	})
 }
 
+// nodeIsBack tries again at once what failed because the node did not answer.
+func (a *actor) nodeIsBack(node string) {
+	for _, r := range a.replicas {
+		v := r.look()
+		if r.node != node {
+			continue
+		}
+		r.care.suspended = v.state == statePaused
+		a.lookForDrift(r)
+		if v.state == stateDown && fleet.KindOf(v.lastError) == fleet.Unavailable && (a.power == powerAwake || a.power == powerWaking) {
+			r.order(wantUp)
+		}
+	}
+	if a.power == powerFailed && a.stalled {
+		a.noteWake("its node " + node + " is back")
+		a.transition(eventRequest)
+	}
+}
+
 // verifyNetworks asks whether the serving apps on a node still run in the network
 // of their sandbox: while nobody was told, one may have begun anew.
 func (a *actor) verifyNetworks(node string) {
 	for _, r := range a.replicas {
-		if r.node != node || !r.look().serves() {
+		if v := r.look(); r.node != node || v.want != wantUp || !v.runs() {
 			continue
 		}
 		a.engine.group.Go(func() {
@@ -151,8 +158,8 @@ func (a *actor) verifyNetworks(node string) {
 				return // the list tells of one that is not there
 			}
 			a.post(func() {
-				if r.look().serves() && slices.Contains(a.replicas, r) {
-					a.recycle(r, "its sandbox was restarted")
+				if r.look().want == wantUp {
+					a.lostNetwork(r, "its sandbox was restarted")
 				}
 			})
 		})
@@ -166,28 +173,51 @@ func (a *actor) sandboxNotice(r *replica, n fleet.Notice) {
 	case fleet.NoticeDied, fleet.NoticeRemoved:
 		r.mu.Lock()
 		r.sandbox.running = false
-		ready := r.state == stateReady
 		r.mu.Unlock()
-		if ready {
-			a.recycle(r, "its sandbox ended")
-		}
+		a.lostNetwork(r, "its sandbox ended")
 	case fleet.NoticeStarted:
 		v := r.look()
 		r.mu.Lock()
-		began, ready := r.startedAt, r.state == stateReady
+		began := r.startedAt
 		r.sandbox.running = true
 		r.anew = r.anew || r.state == statePaused
 		r.mu.Unlock()
-		if ready && v.want == wantUp && !began.IsZero() && n.Time.After(began) {
-			a.recycle(r, "its sandbox was restarted")
+		if v.want == wantUp && v.state != stateStarting && !began.IsZero() && n.Time.After(began) {
+			a.lostNetwork(r, "its sandbox was restarted")
 		}
 	}
 }
 
+// lostNetwork takes care of a replica whose app runs in the network of a sandbox
+// that is not there any more, or is to be started into it.
+func (a *actor) lostNetwork(r *replica, reason string) {
+	if !slices.Contains(a.replicas, r) {
+		return // its job finds out by itself
+	}
+	cause := &fleet.Error{Kind: fleet.Conflict, Field: fieldSandbox, Message: r.name() + " cannot be started: " + reason}
+	if v := r.look(); !r.abortStart(cause) && (v.state == stateReady || v.state == stateUnhealthy) {
+		a.cutOff = true
+		a.recycle(r, reason)
+	}
+}
+
+// abortStart lets a start under way fail, if there is one.
+func (r *replica) abortStart(cause error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != stateStarting || r.abort == nil {
+		return false
+	}
+	r.abort(cause)
+	return true
+}
+
 // recycle stops and starts a replica that runs and cannot serve.
 func (a *actor) recycle(r *replica, reason string) {
+	a.engine.observer.Restarting(a.name, RestartCutOff)
 	a.engine.record(fleet.Event{Type: fleet.EventRestart, Service: a.name, Container: r.name(), NodeID: r.node,
 		Message: fmt.Sprintf("Restarting %s: %s", r.name(), reason)})
+	r.care.restarted = true
 	r.stopWatchingHealth()
 	r.setState(stateUnhealthy)
 	a.publish()
@@ -197,32 +227,35 @@ func (a *actor) recycle(r *replica, reason string) {
 // reconcile compares what this process believes of a node with what the node
 // says, and puts right what differs. An engine that does not answer changes nothing.
 // Again asks for another look soon.
-func (e *Engine) reconcile(ctx context.Context, node string) (again bool) {
+func (e *Engine) reconcile(ctx context.Context, node string) (again bool, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	list, err := e.containers.List(ctx, node)
 	if err != nil {
 		e.log.Warn("Cannot list a node", "node", node, "error", err)
-		return false
+		return false, fmt.Errorf("cannot list node %s: %w", node, err)
 	}
 	found := make(map[string]fleet.Container, len(list))
 	for _, c := range list {
 		found[c.ID] = c
 	}
-	for _, a := range e.actorList() {
+	for _, a := range e.actorsOn(node) {
 		a.post(func() { a.compare(node, found, began) })
 	}
+	e.placeHomeless()
 	if err := e.networks.attendAgain(ctx, node); err != nil {
 		e.log.Warn("Cannot bring the edges onto a network", "node", node, "error", err)
 	}
-	return e.clearFoundlings(ctx, node, found)
+	return e.clearFoundlings(ctx, node, found), nil
 }
 
 // compare looks for replicas whose app ended, or runs, without a notice. What
 // has changed since the list was asked for is left for the next time.
 func (a *actor) compare(node string, found map[string]fleet.Container, asked time.Time) {
 	a.sweep()
+	a.converge()
+	defer a.mend()
 	for _, r := range a.replicas {
 		v := r.look()
 		if r.node != node || v.readyAt.After(asked) || v.app.id == "" {
@@ -231,16 +264,18 @@ func (a *actor) compare(node string, found map[string]fleet.Container, asked tim
 		app, there := found[v.app.id]
 		sandbox := found[v.sandbox.id]
 		switch {
-		case v.lastError != nil && v.want != wantUp && a.job == nil:
+		case v.lastError != nil && v.want != wantUp && a.job == nil && !r.startDue():
 			r.order(v.want) // a stop that failed; starts have a back-off of their own
-		case (v.state == stateReady || v.state == stateUnhealthy) && (!there || app.Status == fleet.ContainerExited || app.Status == fleet.ContainerDead):
-			r.noticeDied(fleet.Notice{Node: node, Time: asked, Exit: app.ExitCode})
-		case v.state == stateReady && app.Status == fleet.ContainerRunning && sandbox.Status != fleet.ContainerRunning:
-			a.recycle(r, "its sandbox is down")
-		case v.state == stateReady && app.Status == fleet.ContainerPaused:
+		case (v.state == stateReady || v.state == stateUnhealthy || v.state == stateStarting) && (!there || app.Status == fleet.ContainerExited || app.Status == fleet.ContainerDead):
+			r.noticeDied(fleet.Notice{Node: node, Time: asked, Exit: app.ExitCode}) // without an action: nobody told
+		case v.want == wantUp && v.runs() && app.Status == fleet.ContainerRunning && sandbox.Status != fleet.ContainerRunning:
+			a.lostNetwork(r, "its sandbox is down")
+		case v.want == wantUp && v.runs() && app.Status == fleet.ContainerPaused:
 			a.pausedByHand(r)
-		case v.state == stateDown && app.Status == fleet.ContainerRunning:
+		case (v.state == stateDown || v.state == statePaused) && app.Status == fleet.ContainerRunning:
 			a.startedByHand(r)
+		case app.Status == fleet.ContainerRunning && r.care.judgedAt.Before(asked):
+			a.compareHealth(r, app.Health)
 		}
 	}
 }

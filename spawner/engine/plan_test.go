@@ -32,6 +32,22 @@ func kept(n int, print *blueprint) []standing {
 	return list
 }
 
+// planOn is a plan whose new replicas come to a node, and whose others stay.
+func planOn(node string, stand []standing, want int, print *blueprint, force bool) []change {
+	changes := plan(stand, want, print, force)
+	holder := publishers(stand, want)
+	for i := range changes {
+		switch c := &changes[i]; c.kind {
+		case changeCreate:
+			c.placed(node, holder, print)
+			c.node = node
+		case changeReplace:
+			c.placed(c.node, holder, print)
+		}
+	}
+	return changes
+}
+
 func TestAPlanSaysWhatBecomesOfEachReplica(t *testing.T) {
 	plain, old := printOf("new", nil), printOf("old", nil)
 	ports, oldPorts := printOf("new", publishing), printOf("old", publishing)
@@ -68,12 +84,14 @@ func TestAPlanSaysWhatBecomesOfEachReplica(t *testing.T) {
 		"one that published and does not": {kept(1, oldPorts), 1, plain, false,
 			[]change{{kind: changeReplace, index: 0}}},
 		"the publisher is one too many": {[]standing{{index: 0, hash: "new", sandbox: sandboxShape(ports.spec)}, {index: 1, hash: "new", sandbox: sandboxShape(ports.spec), publish: true}}, 1, ports, false,
-			[]change{{kind: changeReplace, index: 0, publish: true}, {kind: changeRemove, index: 1, publish: true}}},
+			[]change{{kind: changeRemove, index: 1, publish: true}, {kind: changeReplace, index: 0, publish: true}}},
 		"stop-first": {kept(1, old), 1, stopFirst, false, []change{{kind: changeReplace, index: 0, stopFirst: true}}},
-		"direct":     {kept(1, old), 1, direct, false, []change{{kind: changeReplace, index: 0, stopFirst: true}}},
+		"writes to a volume": {kept(1, old), 1, printOf("new", func(s *fleet.Spec) { s.Volumes = []fleet.Volume{{Name: "data", Path: "/data"}} }), false,
+			[]change{{kind: changeReplace, index: 0, stopFirst: true}}},
+		"direct": {kept(1, old), 1, direct, false, []change{{kind: changeReplace, index: 0, stopFirst: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := plan(test.stand, test.want, test.print, test.force)
+			got := planOn("", test.stand, test.want, test.print, test.force)
 			if diff := cmp.Diff(test.plan, got, cmp.AllowUnexported(change{})); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
@@ -92,7 +110,7 @@ func outcome(stand []standing, changes []change, print *blueprint) []standing {
 		case changeRemove:
 			delete(there, c.index)
 		case changeCreate, changeReplace:
-			there[c.index] = standing{index: c.index, hash: print.hash, sandbox: sandboxShape(print.spec), publish: c.publish}
+			there[c.index] = standing{index: c.index, hash: print.hash, sandbox: sandboxShape(print.spec), publish: c.publish, node: c.node}
 		}
 	}
 	var list []standing
@@ -105,11 +123,12 @@ func outcome(stand []standing, changes []change, print *blueprint) []standing {
 
 func drawStanding(t *rapid.T) []standing {
 	var list []standing
-	publisher := rapid.IntRange(-1, 5).Draw(t, "publisher")
+	publisher := map[string]int{"a": rapid.IntRange(-1, 5).Draw(t, "publisher"), "b": rapid.IntRange(-1, 5).Draw(t, "other publisher")}
 	for index := range 6 {
 		if rapid.Bool().Draw(t, "stands") {
 			hash := rapid.SampledFrom([]string{"new", "old", "older"}).Draw(t, "hash")
-			list = append(list, standing{index: index, hash: hash, sandbox: rapid.SampledFrom([]string{"[] []", "x"}).Draw(t, "sandbox"), publish: index == publisher})
+			node := rapid.SampledFrom([]string{"a", "b"}).Draw(t, "node")
+			list = append(list, standing{index: index, hash: hash, sandbox: rapid.SampledFrom([]string{"[] []", "x"}).Draw(t, "sandbox"), publish: index == publisher[node], node: node})
 		}
 	}
 	return list
@@ -121,22 +140,25 @@ func TestAPlanCarriedOutLeavesNothingToDo(t *testing.T) {
 		want := rapid.IntRange(0, 7).Draw(t, "want")
 		change := []func(*fleet.Spec){nil, publishing, func(s *fleet.Spec) { s.Direct = true }, func(s *fleet.Spec) { s.Update.Order = fleet.StopFirst }}
 		print := printOf("new", rapid.SampledFrom(change).Draw(t, "spec"))
-		changes := plan(stand, want, print, rapid.Bool().Draw(t, "force"))
+		changes := planOn(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "to"), stand, want, print, rapid.Bool().Draw(t, "force"))
 		after := outcome(stand, changes, print)
 		if len(after) != want {
 			t.Fatalf("%d replicas stand, want %d", len(after), want)
 		}
-		publishers := 0
+		publishers, nodes := map[string]int{}, map[string]bool{}
 		for _, s := range after {
 			if s.hash != print.hash {
 				t.Fatalf("replica %d is of %s", s.index, s.hash)
 			}
 			if s.publish {
-				publishers++
+				publishers[s.node]++
 			}
+			nodes[s.node] = true
 		}
-		if print.publishes() && want > 0 && publishers != 1 || !print.publishes() && publishers != 0 {
-			t.Fatalf("%d replicas publish", publishers)
+		for node := range nodes {
+			if print.publishes() != (publishers[node] == 1) || publishers[node] > 1 {
+				t.Fatalf("%d replicas publish on node %s", publishers[node], node)
+			}
 		}
 		if again := plan(after, want, print, false); !nothingToDo(again) {
 			t.Fatalf("planned again: %+v", again)
@@ -149,9 +171,9 @@ func TestAPlanCarriedOutHalfIsFinishedByTheNext(t *testing.T) {
 		stand := drawStanding(t)
 		want := rapid.IntRange(0, 7).Draw(t, "want")
 		print := printOf("new", rapid.SampledFrom([]func(*fleet.Spec){nil, publishing}).Draw(t, "spec"))
-		changes := plan(stand, want, print, false)
+		changes := planOn("a", stand, want, print, false)
 		half := outcome(stand, changes[:rapid.IntRange(0, len(changes)).Draw(t, "half")], print)
-		after := outcome(half, plan(half, want, print, false), print)
+		after := outcome(half, planOn("a", half, want, print, false), print)
 		if !nothingToDo(plan(after, want, print, false)) || len(after) != want {
 			t.Fatalf("after the second plan: %+v", after)
 		}
@@ -162,18 +184,18 @@ func TestAPlanNeverTakesTwoPublishersAtATime(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		stand := drawStanding(t)
 		print := printOf("new", publishing)
-		publishers, last := 0, false
-		for _, c := range plan(stand, rapid.IntRange(0, 7).Draw(t, "want"), print, false) {
+		publishers, last := map[string]int{}, false
+		for _, c := range planOn("a", stand, rapid.IntRange(0, 7).Draw(t, "want"), print, false) {
 			if c.publish && c.kind != changeRemove {
-				publishers++
+				publishers[c.node]++
 			}
-			if c.kind == changeReplace && last {
+			if c.kind == changeReplace && last && !c.publish {
 				t.Fatal("a replica is replaced after the one that publishes")
 			}
 			last = last || c.kind == changeReplace && c.publish
-		}
-		if publishers > 1 {
-			t.Fatalf("%d replicas are to publish", publishers)
+			if publishers[c.node] > 1 {
+				t.Fatalf("%d replicas are to publish on node %s", publishers[c.node], c.node)
+			}
 		}
 	})
 }

@@ -40,12 +40,24 @@ type Images interface {
 	// Ensure makes sure that ref is on the node, by the policy, and returns it.
 	// NotFound when no registry and no local image has it.
 	Ensure(ctx context.Context, node, ref string, policy fleet.PullPolicy) (fleet.Image, error)
+	// Bring makes sure that the image is on the node, taking it from another
+	// node that has it; no registry is asked. NotFound when no node has it.
+	Bring(ctx context.Context, node, ref string) (fleet.Image, error)
 	// Check says whether Ensure can succeed, without pulling: nil, NotFound when
 	// neither the node nor the registry has it, Unavailable when it is not on the
 	// node and its registry cannot be asked.
 	Check(ctx context.Context, node, ref string, policy fleet.PullPolicy) error
 	// Import makes an image from the tar archive of a root file system.
 	Import(ctx context.Context, node, ref string, rootfs io.Reader, entrypoint []string) (fleet.Image, error)
+}
+
+// Stock tells what nodes keep beside containers.
+type Stock interface {
+	// Stock returns the images and the volumes of a node.
+	Stock(ctx context.Context, node string) (fleet.Stock, error)
+	// RemoveVolume removes a volume that this fleet has made. False when there is
+	// none, or it is another's; Conflict while a container uses it.
+	RemoveVolume(ctx context.Context, node, name string) (removed bool, err error)
 }
 
 // Networks makes the networks of replicas and connects others' containers to them.
@@ -105,19 +117,32 @@ type Revisions interface {
 	SetRevision(ctx context.Context, revision fleet.Revision) error
 }
 
-// Addresses is the store of the fixed addresses of sandboxes, so that none is
-// given twice, across restarts too.
+// Addresses is the store of the fixed addresses of sandboxes, and of the ports of
+// nodes that they publish for edges, so that none is given twice, across restarts too.
 type Addresses interface {
 	// Take returns the address that holder has on the network, or gives it the
 	// one of candidates' range that has been free for longest. Unavailable when
 	// the range is used up.
 	Take(ctx context.Context, network string, pool fleet.AddressPool, holder string) (fleet.Lease, error)
-	// Release gives back all addresses of a holder.
+	// TakePort gives holder a port of the node: one that was never given, else the
+	// one that has been free for longest, but none of those to avoid. Unavailable
+	// when all are used up.
+	TakePort(ctx context.Context, node string, ports fleet.PortRange, holder string, avoid []int) (int, error)
+	// ClaimPort records that holder has that very port of the node.
+	ClaimPort(ctx context.Context, node string, port int, holder string) error
+	// Release gives back all addresses and ports of a holder.
 	Release(ctx context.Context, holder string) error
 	// Claim records that holder has that very address: one that a lost database no longer knows.
 	Claim(ctx context.Context, lease fleet.Lease) error
-	// Holders returns every address in use.
+	// Holders returns every address in use, and for each port a lease without a network.
 	Holders(ctx context.Context) ([]fleet.Lease, error)
+}
+
+// Standings is the store of where replicas stand.
+type Standings interface {
+	List(ctx context.Context) ([]fleet.Standing, error)
+	// Change stores some, in place of what is stored under their node and app, and forgets others.
+	Change(ctx context.Context, put, drop []fleet.Standing) error
 }
 
 // Jobs is the store of accepted work.
@@ -136,11 +161,17 @@ type Events interface {
 	// Append stores the events in order and returns them with their ids.
 	Append(ctx context.Context, events []fleet.Event) ([]fleet.Event, error)
 	List(ctx context.Context, filter fleet.EventFilter) ([]fleet.Event, error)
+	// Bounds returns the ids of the oldest event that is kept (newest+1 = none
+	// is) and of the newest that was ever stored.
+	Bounds(ctx context.Context) (oldest, newest int64, err error)
 }
 
 // Nodes tells which engines there are.
 type Nodes interface {
+	// List returns the nodes that are to be followed, as they are stored; no engine is asked.
 	List(ctx context.Context) ([]fleet.Node, error)
+	// Info asks a node's engine who it is. Unavailable when it does not answer.
+	Info(ctx context.Context, name string) (fleet.Node, error)
 }
 
 // Router leads public traffic to replicas.

@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"edgespawner/fleet"
@@ -50,6 +52,11 @@ func (e *Engine) Why(name string) (fleet.Why, error) {
 	var why fleet.Why
 	err := a.call(ctx, func() { why = a.why() })
 	return why, err
+}
+
+// said says whether something stands among the reasons already.
+func said(reasons []string, text string) bool {
+	return slices.ContainsFunc(reasons, func(reason string) bool { return strings.Contains(reason, text) })
 }
 
 func (a *actor) service() fleet.Service {
@@ -111,11 +118,16 @@ func (a *actor) status() fleet.Status {
 }
 
 func (a *actor) awakeStatus() fleet.Status {
+	if a.leftDown() != nil {
+		return fleet.StatusDegraded
+	}
 	for _, r := range a.replicas {
 		switch v := r.look(); {
+		case v.lost && !r.care.atRest:
+			return fleet.StatusDegraded
 		case v.state == stateReady:
 		case v.state == stateStarting && v.restarts == 0:
-		case v.state == stateDown && v.want == wantDown && v.restarts == 0: // it ended by itself, which is its good right
+		case v.state == stateDown && r.care.atRest: // it ended by itself, which is its good right
 		case v.state == stateDown && v.want == wantUp && v.restarts == 0 && v.lastError == nil: // its start is on the way
 		default:
 			return fleet.StatusDegraded
@@ -130,6 +142,9 @@ func (a *actor) awakeStatus() fleet.Status {
 func (a *actor) asleepStatus() fleet.Status {
 	if a.print == nil {
 		return fleet.StatusDeploying
+	}
+	if a.standsNowhere() {
+		return fleet.StatusFailed
 	}
 	for _, r := range a.replicas {
 		if r.look().state == statePaused {
@@ -160,20 +175,30 @@ func (a *actor) detail() fleet.ServiceDetail {
 	if a.failure != nil && a.power == powerFailed {
 		d.Reason = a.failure.Error()
 	}
+	if d.Reason == "" && len(a.replicas) < a.desired.Replicas {
+		d.Reason = a.unplaced
+	}
 	for _, r := range a.replicas {
 		v := r.look()
 		replica := fleet.ReplicaDetail{
 			Name: r.containerName(), Revision: r.print.revision, NodeID: r.node, SandboxID: v.sandbox.id,
-			Restarts: v.restarts, LastExit: v.lastExit,
+			Restarts: v.restarts, LastExit: v.lastExit, Drift: r.care.drift,
 		}
 		if v.address.IsValid() {
 			replica.Address = v.address.String()
+			if at, published := v.published[r.print.port]; published { // on the node, of which the port is the half
+				replica.Address = netip.AddrPortFrom(v.address, uint16(at)).String()
+			}
 		}
+		replica.Published = v.publishedForEdges()
 		if r.publishes() {
-			replica.Published = publishedPorts(r.print.spec)
+			replica.Published = append(replica.Published, publishedPorts(r.print.spec)...)
 		}
 		if v.lastError != nil && d.Reason == "" && v.state != stateReady {
 			d.Reason = v.lastError.Error()
+		}
+		if r.care.fault != nil && d.Reason == "" {
+			d.Reason = r.care.fault.Error()
 		}
 		d.Detail = append(d.Detail, replica)
 	}
@@ -197,15 +222,34 @@ func (a *actor) why() fleet.Why {
 			add("%s", a.idleWhy)
 		}
 	case powerWaking, powerWanted:
-		add("%d requests wait for it", len(a.waiters))
+		add("requests that wait for it: %d", len(a.waiters))
 	case powerFailed:
 		if a.failure != nil {
 			add("%s", a.failure)
 		}
 	}
+	if a.unplaced != "" && !said(w.Reasons, a.unplaced) {
+		add("%s", a.unplaced)
+	}
 	for _, r := range a.replicas {
-		if v := r.look(); v.lastError != nil && v.state != stateReady {
+		if r.care.stuck != "" && !a.engine.members.answers(r.node) {
+			add("%s cannot be placed elsewhere: %s", r.name(), r.care.stuck)
+		}
+		v := r.look()
+		if v.lost {
+			add("%s gets no requests: neither it nor its node %s answers", r.name(), r.node)
+		}
+		if v.lastError != nil && v.state != stateReady && !said(w.Reasons, v.lastError.Error()) {
 			add("%s: %s", r.name(), v.lastError)
+		}
+		if r.care.fault != nil && !said(w.Reasons, r.care.fault.Error()) {
+			add("%s, and is never restarted", r.care.fault)
+		}
+		if r.care.sick != nil {
+			add("%s fails its health check: %s", r.name(), r.care.sick)
+		}
+		for _, difference := range r.care.drift {
+			add("%s is not what was deployed: %s", r.name(), difference)
 		}
 	}
 	return w

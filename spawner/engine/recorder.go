@@ -11,25 +11,29 @@ import (
 
 // Bounds of the recorder.
 const (
-	recorderPause    = 100 * time.Millisecond // events of this long are stored together
-	followerCapacity = 1024                   // events that a slow follower may lag behind; then it is let go
-	storeTimeout     = 10 * time.Second
+	recorderPause = 100 * time.Millisecond // events of this long are stored together
+	recorderRetry = time.Second            // from a store that failed to the next attempt
+	mostPending   = 10_000                 // events that wait for a store that fails; older ones are given up
+	storeTimeout  = 10 * time.Second
 )
 
-// recorder stores events off the path of whoever records them, and tells
-// followers each one after it is stored.
+// recorder stores events off the path of whoever records them, and lets
+// followers know that there are new ones.
 type recorder struct {
-	store Events
-	log   *slog.Logger
+	store    Events
+	observer Observer
+	log      *slog.Logger
+	nudge    chan struct{} // capacity 1
+	ended    chan struct{} // closed when nothing is stored any more
 
 	mu        sync.Mutex
 	pending   []fleet.Event
-	followers map[chan fleet.Event]fleet.EventFilter // each closed when its follower leaves or lags
-	nudge     chan struct{}                          // capacity 1
+	lost      int // events that were given up since the last that was stored
+	followers map[*follower]struct{}
 }
 
-func newRecorder(store Events, log *slog.Logger) *recorder {
-	return &recorder{store: store, log: log, followers: map[chan fleet.Event]fleet.EventFilter{}, nudge: make(chan struct{}, 1)}
+func newRecorder(store Events, observer Observer, log *slog.Logger) *recorder {
+	return &recorder{store: store, observer: observer, log: log, followers: map[*follower]struct{}{}, nudge: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
 func (r *recorder) record(event fleet.Event) {
@@ -38,154 +42,97 @@ func (r *recorder) record(event fleet.Event) {
 	}
 	r.mu.Lock()
 	r.pending = append(r.pending, event)
+	r.boundLocked()
 	r.mu.Unlock()
+	poke(r.nudge)
+}
+
+// boundLocked gives up the oldest events of a store that fails for long.
+func (r *recorder) boundLocked() {
+	if over := len(r.pending) - mostPending; over > 0 {
+		r.pending = append([]fleet.Event(nil), r.pending[over:]...)
+		r.lost += over
+	}
+}
+
+// poke lets who waits on a channel of capacity 1 look again.
+func poke(c chan struct{}) {
 	select {
-	case r.nudge <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
 // run stores what was recorded until ctx ends, and then what is left.
 func (r *recorder) run(ctx context.Context) {
+	defer close(r.ended)
+	flushWhenNudged(ctx, r.nudge, recorderPause, r.flush)
+}
+
+// flushWhenNudged stores by flush what has come since, gathering for a while after
+// each nudge (0 = at once), until ctx ends, and then what is left. Flush says
+// whether all is stored: else it is tried again.
+func flushWhenNudged(ctx context.Context, nudge chan struct{}, gather time.Duration, flush func() bool) {
 	for {
 		select {
-		case <-r.nudge:
-			select {
-			case <-time.After(recorderPause):
-			case <-ctx.Done():
+		case <-nudge:
+			pause(ctx, gather)
+			if !flush() {
+				pause(ctx, recorderRetry)
+				poke(nudge)
 			}
-			r.flush()
 		case <-ctx.Done():
-			r.flush()
-			r.letAllGo()
+			flush()
 			return
 		}
 	}
 }
 
-func (r *recorder) flush() {
+// pause waits for d, at most until ctx ends. Nothing is waited for if d is 0.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// flush stores what is pending; false = it is pending still.
+func (r *recorder) flush() bool {
 	r.mu.Lock()
-	batch := r.pending
-	r.pending = nil
+	batch, lost := r.pending, r.lost
+	r.pending, r.lost = nil, 0
 	r.mu.Unlock()
 	if len(batch) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	stored, err := r.store.Append(ctx, batch)
+	stored, err := r.store.Append(ctx, withLoss(batch, lost))
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if err != nil {
 		r.log.Error("Cannot store events", "count", len(batch), "error", err)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, event := range stored {
-		for follower, filter := range r.followers {
-			if matches(filter, event) {
-				r.tellLocked(follower, event)
-			}
-		}
-	}
-}
-
-func (r *recorder) tellLocked(follower chan fleet.Event, event fleet.Event) {
-	select {
-	case follower <- event:
-	default: // too slow: it is let go, and finds out by the closed channel
-		delete(r.followers, follower)
-		close(follower)
-	}
-}
-
-func (r *recorder) letAllGo() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for follower := range r.followers {
-		delete(r.followers, follower)
-		close(follower)
-	}
-}
-
-func matches(filter fleet.EventFilter, event fleet.Event) bool {
-	return (filter.Service == "" || filter.Service == event.Service) &&
-		(filter.Type == "" || filter.Type == event.Type) &&
-		event.ID > filter.After && !event.Timestamp.Before(filter.Since)
-}
-
-// follow returns the events that match: first the stored ones after
-// filter.After (none when that is 0 and Since is zero), then each new one. The
-// channel closes when ctx ends or the reader lags followerCapacity events behind.
-func (r *recorder) follow(ctx context.Context, filter fleet.EventFilter) <-chan fleet.Event {
-	live := make(chan fleet.Event, followerCapacity)
-	r.mu.Lock()
-	r.followers[live] = filter
-	r.mu.Unlock()
-	out := make(chan fleet.Event)
-	go func() {
-		defer close(out)
-		defer r.unfollow(live)
-		last := r.replay(ctx, filter, out)
-		for {
-			select {
-			case event, ok := <-live:
-				if !ok {
-					return
-				}
-				if event.ID <= last {
-					continue // told by the replay already
-				}
-				if !deliver(ctx, out, event) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return out
-}
-
-// replay tells the stored events and returns the id of the last.
-func (r *recorder) replay(ctx context.Context, filter fleet.EventFilter, out chan<- fleet.Event) int64 {
-	last := filter.After
-	if filter.After == 0 && filter.Since.IsZero() && filter.Limit == 0 {
-		return last
-	}
-	page := filter
-	for {
-		events, err := r.store.List(ctx, page)
-		if err != nil {
-			r.log.Error("Cannot list events for a follower", "error", err)
-			return last
-		}
-		for _, event := range events {
-			if !deliver(ctx, out, event) {
-				return last
-			}
-			last = event.ID
-		}
-		if len(events) == 0 || page.After == 0 {
-			return last
-		}
-		page.After = last
-	}
-}
-
-func deliver(ctx context.Context, out chan<- fleet.Event, event fleet.Event) bool {
-	select {
-	case out <- event:
-		return true
-	case <-ctx.Done():
+		r.pending = append(batch, r.pending...)
+		r.lost += lost
+		r.boundLocked()
 		return false
 	}
+	r.observer.Stored(stored)
+	for f := range r.followers {
+		f.hear(stored)
+	}
+	return true
 }
 
-func (r *recorder) unfollow(live chan fleet.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, there := r.followers[live]; there {
-		delete(r.followers, live)
-		close(live)
+// withLoss puts before the events that some before them are lost.
+func withLoss(events []fleet.Event, lost int) []fleet.Event {
+	if lost == 0 {
+		return events
 	}
+	warning := fleet.Event{Timestamp: events[0].Timestamp, Type: fleet.EventWarning,
+		Message: fleet.CountedAre(lost, "event") + " lost before this one: the database could not be written for too long"}
+	return append([]fleet.Event{warning}, events...)
 }

@@ -19,8 +19,18 @@ func (e *Engine) runRemove(run *jobRun, a *actor) error {
 		return err
 	}
 	for _, r := range replicas {
+		if !e.members.answers(r.node) {
+			run.warn("what %s has on node %s is removed when that node answers", r.name(), r.node)
+			r.abandon()
+			continue
+		}
 		err := run.step("remove", r.name(), func(ctx context.Context) (string, error) { return "", r.orderAndWait(ctx, wantGone) })
 		if err != nil {
+			return err
+		}
+	}
+	if run.copy().Force {
+		if err := e.removeVolumes(run, e.accepted.get(a.name)); err != nil {
 			return err
 		}
 	}
@@ -33,6 +43,19 @@ func (e *Engine) runRemove(run *jobRun, a *actor) error {
 	a.post(func() { a.replicas, a.extra, a.gone = nil, nil, true })
 	e.forgetActor(a)
 	return nil
+}
+
+// abandon forgets the containers of a replica whose node does not answer. When it
+// does they are foundlings; until then their addresses stay theirs.
+func (r *replica) abandon() {
+	v := r.look()
+	r.engine.ledger.release(r.place)
+	r.engine.standings.change(fleet.Standing{Node: r.node, AppName: v.app.name}, false)
+	r.engine.names.release(r.node, v.app.name)
+	if r.engine.sandboxes.leave(v.sandbox.id, r) {
+		r.engine.names.release(r.node, v.sandbox.name)
+	}
+	r.engine.networks.abandon(r)
 }
 
 func (e *Engine) markRemoving(ctx context.Context, a *actor) error {

@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgespawner/fleet"
@@ -16,7 +20,9 @@ import (
 // withoutCalls fails when the engine of containers is asked to change anything.
 func (w *world) withoutCalls(while func()) {
 	w.t.Helper()
+	w.docker.mu.Lock()
 	before := len(w.docker.calls)
+	w.docker.mu.Unlock()
 	while()
 	w.docker.mu.Lock()
 	defer w.docker.mu.Unlock()
@@ -266,4 +272,62 @@ func TestTheEngineEndsWithEverythingThatItStarted(t *testing.T) {
 			})
 		})
 	}
+}
+
+// reluctant is a store that fails at first.
+type reluctant struct {
+	Services
+	failures int
+	saved    []fleet.Desired
+	put      []fleet.Standing
+}
+
+func (s *reluctant) fails() error {
+	if s.failures--; s.failures >= 0 {
+		return errors.New("the database is locked")
+	}
+	return nil
+}
+
+func (s *reluctant) Save(_ context.Context, d fleet.Desired) error {
+	err := s.fails()
+	if err == nil {
+		s.saved = append(s.saved, d)
+	}
+	return err
+}
+
+func (s *reluctant) List(context.Context) ([]fleet.Standing, error) { return nil, nil }
+
+func (s *reluctant) Change(_ context.Context, put, _ []fleet.Standing) error {
+	err := s.fails()
+	if err == nil {
+		s.put = append(s.put, put...)
+	}
+	return err
+}
+
+func TestWhatAStoreRefusesIsStoredAgainUnlessItHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, end := context.WithCancel(t.Context())
+		defer end()
+		desired, standing := &reluctant{failures: 2}, &reluctant{failures: 2}
+		saver, standings := newSaver(desired, slog.New(slog.DiscardHandler)), newStandings(standing, slog.New(slog.DiscardHandler))
+		go saver.run(ctx)
+		go standings.run(ctx)
+		saver.save(fleet.Desired{Name: "web", Power: fleet.PowerAwake})
+		standings.change(fleet.Standing{Node: "a", AppName: "web-0"}, true)
+		standings.change(fleet.Standing{Node: "a", AppName: "api-0"}, true)
+		synctest.Wait()
+		saver.save(fleet.Desired{Name: "web", Power: fleet.PowerAsleep})
+		standings.change(fleet.Standing{Node: "a", AppName: "api-0"}, false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(desired.saved) != 1 || desired.saved[0].Power != fleet.PowerAsleep {
+			t.Errorf("saved %+v, want web asleep", desired.saved)
+		}
+		if len(standing.put) != 1 || standing.put[0].AppName != "web-0" {
+			t.Errorf("stored %+v, want web-0 alone", standing.put)
+		}
+	})
 }

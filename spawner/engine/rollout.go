@@ -17,12 +17,17 @@ type rollout struct {
 	run    *jobRun
 	print  *blueprint
 	want   int
-	node   func(index int) string // where a new replica is placed
+	places *places // of the new replicas
 	// asleep: the service slept when the rollout began; its new replicas are started, probed and put to sleep again.
-	asleep    bool
-	ctx       context.Context // the job's; of a taking back the engine's, since that goes on when a job is canceled
-	swaps     []swap          // done, in order
-	unpresent func()          // in the actor: tells the edges of the revision before again; nil = they were not told of another
+	asleep bool
+	// still: what is down is moved as it is; it is started only if the service wakes meanwhile.
+	still     bool
+	force     bool             // what is right is replaced too
+	job       string           // written on what it makes; empty when it takes back
+	made      map[int]*replica // by index: made by a process before, which was ended while it did this very job
+	ctx       context.Context  // the job's; of a taking back the engine's, since that goes on when a job is canceled
+	swaps     []swap           // done, in order
+	unpresent func()           // in the actor: tells the edges of the revision before again; nil = they were not told of another
 }
 
 // swap is one replica in another's place. Old or new is nil where there is none.
@@ -87,6 +92,9 @@ func (o *rollout) keep(c change) error {
 	if err != nil || r == nil {
 		return err
 	}
+	if r.look().state == stateUnhealthy {
+		return nil // it may still serve; the healing goes on when the job has ended
+	}
 	if !r.look().serves() {
 		err := o.step("start", r.name(), func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
 		if err != nil {
@@ -109,24 +117,20 @@ func (o *rollout) standing(index int) (found *replica, err error) {
 }
 
 // bringUp makes a new replica, beside what serves, and waits until it is ready.
-// With a sandbox given it joins that one.
+// With a sandbox given it joins that one. One that a process before has made
+// for this job is gone on with.
 func (o *rollout) bringUp(c change, shared *replica, name string) (*replica, error) {
-	node := o.node(c.index)
-	if shared != nil {
-		node = shared.node
-	}
-	r := o.engine.newReplica(o.actor, c.index, node, o.print, c.publish)
-	if shared != nil {
-		r.share(shared)
-	}
-	o.engine.group.Go(func() { r.drive(o.engine.life) })
-	if err := o.actor.call(o.engine.life, func() { o.actor.extra = append(o.actor.extra, r) }); err != nil {
-		return nil, err
+	r := o.made[c.index]
+	if !c.made {
+		var err error
+		if r, err = o.newReplica(c, shared); err != nil {
+			return nil, err
+		}
 	}
 	err := o.step("create", name, func(ctx context.Context) (string, error) {
-		return "on node " + node, r.orderAndWait(ctx, wantMade)
+		return r.place.String(), r.orderAndWait(ctx, wantMade)
 	})
-	if err == nil {
+	if err == nil && !o.still {
 		err = o.step("start", name, func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
 	}
 	if err != nil {
@@ -135,17 +139,30 @@ func (o *rollout) bringUp(c change, shared *replica, name string) (*replica, err
 	return r, nil
 }
 
+func (o *rollout) newReplica(c change, shared *replica) (*replica, error) {
+	place, err := o.places.take(c.index)
+	if err != nil {
+		return nil, err
+	}
+	r := o.engine.newReplica(o.actor, c.index, place, o.print, c.publish)
+	r.job = o.job
+	if shared != nil {
+		r.share(shared)
+	}
+	o.engine.group.Go(func() { r.drive(o.engine.life) })
+	return r, o.actor.call(o.engine.life, func() { o.actor.extra = append(o.actor.extra, r) })
+}
+
 // startUntilReady starts a replica and waits until it is ready, as long as the
 // health check's start period and retries, or wake.max_wait, allow.
 func (o *rollout) startUntilReady(ctx context.Context, r *replica) (string, error) {
-	check := r.print.check
-	limit := max(check.StartPeriod.Std()+time.Duration(check.Retries)*(check.Interval+check.Timeout).Std(), o.print.spec.Wake.MaxWait.Std())
+	limit := r.print.startLimit()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %s", limit))
 	defer cancel()
 	began := time.Now()
 	if err := r.orderAndWait(ctx, wantUp); err != nil {
 		if v := r.look(); ctx.Err() != nil && v.state == stateStarting {
-			return "", fmt.Errorf("%w: its %s check has not succeeded", err, check.Type)
+			return "", fmt.Errorf("%w: %s", err, r.unready())
 		}
 		return "", err
 	}
@@ -176,19 +193,50 @@ func (a *actor) forgetExtra(r *replica) {
 // swapIn puts the new replica in the old one's place, in one document for the
 // edges, and waits until they have it. One that did not live so long fails it.
 func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
-	if fresh != nil && !fresh.look().serves() {
-		return errors.Join(endedBefore(fresh), o.discard(fresh))
-	}
-	if err := o.exchange(old, fresh); err != nil {
+	if err := o.exchangeStill(old, fresh); err != nil {
 		return err
+	}
+	if !o.still {
+		if fresh != nil && !fresh.look().serves() {
+			return errors.Join(endedBefore(fresh), o.discard(fresh))
+		}
+		if err := o.exchange(old, fresh); err != nil {
+			return err
+		}
 	}
 	s := swap{old, fresh, stopFirst}
 	o.swaps = append(o.swaps, s)
 	if err := o.confirm(fleet.ReplicaName(o.actor.name, s.index())); err != nil {
 		return err
 	}
-	if fresh != nil && !fresh.look().serves() {
+	if fresh != nil && !o.still && !fresh.look().serves() {
 		return endedBefore(fresh)
+	}
+	return nil
+}
+
+// exchangeStill swaps replicas of a service that rests. If it has been woken
+// meanwhile, the new one is started instead, as in any rollout from then on.
+func (o *rollout) exchangeStill(old, fresh *replica) error {
+	if !o.still {
+		return nil
+	}
+	rests := false
+	err := o.actor.call(o.engine.life, func() {
+		if rests = o.actor.isAtRest(); rests {
+			o.actor.exchange(old, fresh, true)
+		}
+	})
+	if err != nil || rests {
+		return err
+	}
+	o.still, o.asleep = false, false
+	if fresh == nil {
+		return nil
+	}
+	err = o.step("start", fresh.name(), func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, fresh) })
+	if err != nil {
+		return errors.Join(err, o.discard(fresh))
 	}
 	return nil
 }
@@ -204,13 +252,17 @@ func (o *rollout) exchange(old, fresh *replica) error {
 
 func (a *actor) exchange(old, fresh *replica, asleep bool) {
 	if old != nil {
+		v := old.look()
+		a.cutOff = a.cutOff || v.lost && v.runs()
 		old.stopWatchingHealth()
 		a.replicas = slices.DeleteFunc(a.replicas, func(r *replica) bool { return r == old })
 		a.extra = append(a.extra, old)
+		a.engine.ledger.replaced(old.place, true)
 	}
 	if fresh != nil {
 		a.extra = slices.DeleteFunc(a.extra, func(r *replica) bool { return r == fresh })
 		a.replicas = append(a.replicas, fresh)
+		a.engine.ledger.replaced(fresh.place, false)
 		slices.SortFunc(a.replicas, func(x, y *replica) int { return x.index - y.index })
 	}
 	a.becameReady(asleep)
@@ -260,16 +312,17 @@ func confirmed(c fleet.Confirmation) string {
 	case c.Edges == 0 && len(c.Lost) == 0:
 		return "no edge is connected"
 	case len(c.Lost) > 0:
-		return fmt.Sprintf("by %d edges; lost: %v", c.Edges, c.Lost)
-	case c.Edges == 1:
-		return "by 1 edge"
+		return fmt.Sprintf("by %s; lost: %v", fleet.Counted(c.Edges, "edge"), c.Lost)
 	}
-	return fmt.Sprintf("by %d edges", c.Edges)
+	return "by " + fleet.Counted(c.Edges, "edge")
 }
 
 // drainAndStop lets the requests end that the old replica still has, and stops
 // it. It is kept until the rollout has ended.
 func (o *rollout) drainAndStop(old *replica, name string) error {
+	if !o.engine.members.answers(old.node) {
+		return nil // it is off the edges, and removed when its node answers
+	}
 	err := o.step("drain", name, func(ctx context.Context) (string, error) { return o.engine.drain(ctx, old) })
 	if err != nil {
 		return err
@@ -288,7 +341,10 @@ func (o *rollout) retireIndex(c change) error {
 	if err := o.swapIn(old, nil, false); err != nil {
 		return err
 	}
-	return o.drainAndStop(old, old.name())
+	if err := o.drainAndStop(old, old.name()); err != nil || !c.publish {
+		return err
+	}
+	return old.orderAndWait(o.ctx, wantDeep) // gives the host ports free
 }
 
 // replaceStopFirst ends the old app before the new one starts. Requests are
@@ -325,7 +381,7 @@ func (o *rollout) replaceStopFirst(c change, old *replica, name string) error {
 	if err := o.confirm(name); err != nil {
 		return err
 	}
-	if !fresh.look().serves() {
+	if !o.still && !fresh.look().serves() {
 		return endedBefore(fresh)
 	}
 	return nil

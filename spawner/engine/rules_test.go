@@ -9,20 +9,44 @@ import (
 	"edgespawner/fleet"
 )
 
-func TestRestartsWaitLongerEachTimeAndEnd(t *testing.T) {
-	want := []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+func TestRestartsWaitLongerEachTimeUpToACap(t *testing.T) {
+	want := []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second, time.Minute, time.Minute}
 	for n, wait := range want {
-		if got, giveUp := backoff(n); got != wait || giveUp {
-			t.Errorf("restart %d waits %s (given up: %v), want %s", n, got, giveUp, wait)
+		if got := backoff(n); got != wait {
+			t.Errorf("restart %d waits %s, want %s", n, got, wait)
 		}
 	}
-	for _, n := range []int{backoffGiveUp, backoffGiveUp + 1, 1000} {
-		if _, giveUp := backoff(n); !giveUp {
-			t.Errorf("restart %d is not given up", n)
+	for n, wait := range map[int]time.Duration{-1: 0, 1000: time.Minute} {
+		if got := backoff(n); got != wait {
+			t.Errorf("restart %d waits %s, want %s", n, got, wait)
 		}
 	}
-	if got, giveUp := backoff(-1); got != 0 || giveUp {
-		t.Errorf("restart -1 waits %s, given up %v", got, giveUp)
+}
+
+func TestRestartsAreCountedSinceALongLifeOrWithinAWindow(t *testing.T) {
+	const short, long = 5 * time.Second, 31 * time.Second
+	for name, test := range map[string]struct {
+		limit fleet.RestartLimit
+		lives []time.Duration // from one end to the next
+		over  int             // the first end that is one too many, from 0; -1 = none
+	}{
+		"the default allows six":          {fleet.RestartLimit{}, []time.Duration{short, short, short, short, short, short, short}, 6},
+		"a long life begins anew":         {fleet.RestartLimit{}, []time.Duration{short, short, short, short, short, short, long, short}, -1},
+		"attempts of one's own":           {fleet.RestartLimit{Attempts: 2}, []time.Duration{short, short, short}, 2},
+		"a window counts long lives too":  {fleet.RestartLimit{Attempts: 2, Window: fleet.Duration(10 * time.Minute)}, []time.Duration{long, long, long}, 2},
+		"a window forgets what is before": {fleet.RestartLimit{Attempts: 2, Window: fleet.Duration(time.Minute)}, []time.Duration{long, long, long, long, long}, -1},
+	} {
+		var counted tries
+		now, over := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), -1
+		for n, lived := range test.lives {
+			now = now.Add(lived)
+			if _, tooMany := counted.again(test.limit, lived, now); tooMany && over < 0 {
+				over = n
+			}
+		}
+		if over != test.over {
+			t.Errorf("%s: given up at end %d, want %d", name, over, test.over)
+		}
 	}
 }
 
@@ -213,6 +237,18 @@ func TestTheHashOfASpecFollowsAllThatShapesItsContainers(t *testing.T) {
 	shifted.Env = map[string]fleet.Secret{"A": "1\x00B=2"}
 	if specHash(&shifted, "image") == hash {
 		t.Error("two variables hash like one")
+	}
+	check := fleet.HealthCheck{Type: fleet.CheckHTTP, Headers: map[string]fleet.Secret{"Authorization": "Bearer 1"}}
+	asked, askedElse := base, base
+	asked.HealthCheck = &check
+	other := check
+	other.Headers = map[string]fleet.Secret{"Authorization": "Bearer 2"}
+	askedElse.HealthCheck = &other
+	if specHash(&asked, "image") == specHash(&askedElse, "image") {
+		t.Error("the value of a check's header does not count")
+	}
+	if got := string(withHeaders([]byte(`{"health_check":{"headers":{"Authorization":"redacted"}},"labels":{"headers":"redacted"}}`), &check)); got != `{"health_check":{"headers":{"Authorization":"Bearer 1"}},"labels":{"headers":"redacted"}}` {
+		t.Errorf("hashed is %s", got)
 	}
 	if specHash(&base, "other") == hash {
 		t.Error("the image's content does not change it")

@@ -29,34 +29,23 @@ func (s *saver) save(desired fleet.Desired) {
 	s.mu.Lock()
 	s.dirty[desired.Name] = desired
 	s.mu.Unlock()
-	select {
-	case s.nudge <- struct{}{}:
-	default:
-	}
+	poke(s.nudge)
 }
 
 // forget drops what is not stored yet of a service: something newer is being stored.
 func (s *saver) forget(name string) {
-	s.mu.Lock()
-	delete(s.dirty, name)
-	s.mu.Unlock()
 	s.saving.Lock() // wait for a write under way
 	defer s.saving.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.dirty, name)
 }
 
-func (s *saver) run(ctx context.Context) {
-	for {
-		select {
-		case <-s.nudge:
-			s.flush()
-		case <-ctx.Done():
-			s.flush()
-			return
-		}
-	}
-}
+func (s *saver) run(ctx context.Context) { flushWhenNudged(ctx, s.nudge, 0, s.flush) }
 
-func (s *saver) flush() {
+// flush stores what has changed; false = some of it has not been stored yet.
+func (s *saver) flush() (all bool) {
+	all = true
 	s.saving.Lock()
 	defer s.saving.Unlock()
 	s.mu.Lock()
@@ -68,6 +57,18 @@ func (s *saver) flush() {
 	for _, name := range slices.Sorted(maps.Keys(batch)) {
 		if err := s.store.Save(ctx, batch[name]); err != nil && fleet.KindOf(err) != fleet.NotFound {
 			s.log.Error("Cannot store the desired state", "service", name, "error", err)
+			s.again(batch[name])
+			all = false
 		}
+	}
+	return all
+}
+
+// again keeps what could not be stored for the next attempt, unless it has changed since.
+func (s *saver) again(desired fleet.Desired) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, newer := s.dirty[desired.Name]; !newer {
+		s.dirty[desired.Name] = desired
 	}
 }

@@ -82,7 +82,7 @@ func (e *Engine) drained(ctx context.Context, a *actor, version uint64, replicas
 	for {
 		busy := ""
 		if held, _ := a.use.look(); held > 0 {
-			busy = fmt.Sprintf("%d requests are proxied by the fallback router", held)
+			busy = fleet.CountedAre(held, "request") + " proxied by the fallback router"
 		}
 		for _, r := range replicas {
 			used, err := e.connections(ctx, r)
@@ -90,7 +90,7 @@ func (e *Engine) drained(ctx context.Context, a *actor, version uint64, replicas
 				return fmt.Errorf("cannot see whether %s is in use: %w", r.name(), err)
 			}
 			if len(used) > 0 {
-				busy = fmt.Sprintf("%d connections to %s are open, one from %s", len(used), r.name(), used[0].Remote.Addr())
+				busy = fmt.Sprintf("%s open to %s, one from %s", fleet.CountedAre(len(used), "connection"), r.name(), used[0].Remote.Addr())
 			}
 		}
 		if busy == "" {
@@ -194,8 +194,8 @@ func (e *Engine) useSeen(replicas []*replica) seenUse {
 			for _, c := range used {
 				quiet = min(quiet, c.LastRecv.Std())
 			}
-			reason := fmt.Sprintf("%d connections to %s are open, one from %s; the last byte came in %s ago",
-				len(used), r.name(), used[0].Remote.Addr(), quiet.Round(time.Second))
+			reason := fmt.Sprintf("%s open to %s, one from %s; the last byte came in %s ago",
+				fleet.CountedAre(len(used), "connection"), r.name(), used[0].Remote.Addr(), quiet.Round(time.Second))
 			// A connection that the edge only keeps for the next request is gone when its idle time is over.
 			return seenUse{reason, lookAgain(quiet)}
 		}

@@ -9,15 +9,28 @@ import (
 	"edgespawner/fleet"
 )
 
-// sweep removes, beside the actor, what is left over of rollouts that have ended:
-// once no edge sends anything there, and nothing is in flight. What cannot be
-// removed now is tried again at the next look at its node.
+// sweep removes what is left over of rollouts that have ended, unless a job runs
+// or waits for its turn: that one may go on with what is there.
 func (a *actor) sweep() {
-	if a.job != nil || a.removing || a.sweeping || len(a.extra) == 0 {
+	select {
+	case <-a.engine.adopted:
+	default:
+		return // jobs have not been taken up yet
+	}
+	if a.engine.queue.of(a.name) == nil {
+		a.sweepNow()
+	}
+}
+
+// sweepNow is sweep for who knows that no job goes on with anything. It works
+// beside the actor: once no edge sends anything there, and nothing is in flight.
+// What cannot be removed now is tried again at the next look at its node.
+func (a *actor) sweepNow() {
+	strays, version := a.reachable(a.extra), a.version
+	if a.job != nil || a.removing || a.sweeping || len(strays) == 0 {
 		return
 	}
 	a.sweeping = true
-	strays, version := slices.Clone(a.extra), a.version
 	a.engine.group.Go(func() {
 		err := a.engine.removeStrays(a, strays, version)
 		if err != nil && a.engine.life.Err() == nil {
@@ -26,6 +39,11 @@ func (a *actor) sweep() {
 		}
 		a.post(func() { a.sweeping = false })
 	})
+}
+
+// reachable are the replicas on nodes that answer; the others wait until theirs does.
+func (a *actor) reachable(replicas []*replica) []*replica {
+	return slices.DeleteFunc(slices.Clone(replicas), func(r *replica) bool { return !a.engine.members.answers(r.node) })
 }
 
 func (e *Engine) removeStrays(a *actor, strays []*replica, version uint64) error {
@@ -71,7 +89,7 @@ func (e *Engine) drain(ctx context.Context, r *replica) (string, error) {
 			if cause := context.Cause(ctx); cause != nil {
 				return "", cause
 			}
-			return fmt.Sprintf("%d connections stayed open for %s", len(used), drainLimit), nil
+			return fmt.Sprintf("%s stayed open for %s", fleet.Counted(len(used), "connection"), drainLimit), nil
 		}
 	}
 }

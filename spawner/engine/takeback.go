@@ -33,6 +33,9 @@ func (o *rollout) takeBack() {
 	for at := len(swaps) - 1; at >= 0; at-- {
 		name := fleet.ReplicaName(o.actor.name, swaps[at].index())
 		err := o.step("take back", name, func(ctx context.Context) (string, error) { return "", o.undo(ctx, swaps[at]) })
+		if o.engine.life.Err() != nil {
+			return // the next process goes on from what there is
+		}
 		if err != nil {
 			o.engine.log.Error("Cannot take a replica back", "service", o.actor.name, "replica", name, "error", err)
 		}
@@ -84,7 +87,7 @@ func (o *rollout) isUp() bool {
 func (a *actor) keepTrying(r *replica, err error) {
 	switch a.power {
 	case powerAwake:
-		a.restartLater(r, err)
+		a.restartLater(r, RestartStartFailed, err)
 	case powerWaking:
 		a.startFailed(r, err)
 	}
@@ -112,8 +115,9 @@ func (o *rollout) withdraw(ctx context.Context, r, heir *replica) error {
 // service that never had one nothing is left.
 func (o *rollout) restore() {
 	back := *o
-	back.swaps, back.unpresent = nil, nil
+	back.swaps, back.unpresent, back.job, back.made = nil, nil, "", nil
 	var changes []change
+	var stand []standing
 	err := o.actor.call(o.ctx, func() {
 		a := o.actor
 		if a.print != nil {
@@ -121,8 +125,12 @@ func (o *rollout) restore() {
 		} else {
 			back.want = 0
 		}
-		changes = plan(a.stand(), back.want, back.print, false)
+		stand = a.stand()
+		changes = plan(stand, back.want, back.print, false)
 	})
+	if err == nil {
+		back.places, err = o.engine.reserve(stand, changes, back.print, back.want)
+	}
 	for _, c := range changes {
 		if err == nil && c.kind != changeKeep {
 			err = back.carryOut(c)
@@ -130,6 +138,9 @@ func (o *rollout) restore() {
 	}
 	if err != nil {
 		o.engine.log.Error("Cannot bring the revision in service back", "service", o.actor.name, "error", err)
+	}
+	if back.places != nil {
+		back.places.release()
 	}
 	for _, s := range back.swaps {
 		if s.old == nil {

@@ -10,29 +10,30 @@ import (
 	"edgespawner/fleet"
 )
 
-// connectTimeout is how long a start waits for a node before it goes on without it.
-const connectTimeout = 10 * time.Second
+const (
+	// connectTimeout is how long a start waits for any node at all.
+	connectTimeout = 10 * time.Second
+	// startGrace is how long a start waits for the other nodes once one has answered.
+	startGrace = 3 * time.Second
+)
 
 // takeUp finds out what is stored and what runs, lets every service go on from
 // there, publishes the first snapshot, and takes up the jobs that were cut off.
+// A node that does not answer is taken up when it does.
 func (e *Engine) takeUp(ctx context.Context) error {
 	nodes, err := e.nodes.List(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot list the nodes: %w", err)
 	}
-	var found []fleet.Container
-	follows := make([]func(), 0, len(nodes))
+	looks := make(chan look, 2*len(nodes))
 	for _, node := range nodes {
-		e.mu.Lock()
-		e.cores[node.Name] = node.CPUs
-		e.mu.Unlock()
-		notices := e.watcher.Watch(ctx, node.Name)
-		list, err := e.firstList(ctx, node.Name, notices)
-		if err != nil {
+		if err := e.join(node, looks); err != nil {
 			return err
 		}
-		found = append(found, list...)
-		follows = append(follows, func() { e.follow(ctx, node.Name, notices) })
+	}
+	found, err := e.firstLooks(ctx, len(nodes), looks)
+	if err != nil {
+		return err
 	}
 	stored, err := e.services.Load(ctx)
 	if err != nil {
@@ -45,45 +46,8 @@ func (e *Engine) takeUp(ctx context.Context) error {
 	if err := e.resumeJobs(ctx); err != nil {
 		return err
 	}
-	for _, follow := range follows {
-		e.group.Go(follow)
-	}
+	close(e.adopted)
 	return nil
-}
-
-// firstList waits for the node's stream and lists its containers, with what
-// only an inspect tells of those that run.
-func (e *Engine) firstList(ctx context.Context, node string, notices <-chan fleet.Notice) ([]fleet.Container, error) {
-	timeout := time.NewTimer(connectTimeout)
-	defer timeout.Stop()
-	for {
-		select {
-		case n, ok := <-notices:
-			if !ok {
-				return nil, context.Cause(ctx)
-			}
-			if n.Action != fleet.NoticeConnected {
-				continue
-			}
-		case <-timeout.C:
-			return nil, fleet.Errorf(fleet.Unavailable, "node %s does not answer within %s", node, connectTimeout)
-		}
-		break
-	}
-	list, err := e.containers.List(ctx, node)
-	if err != nil {
-		return nil, fmt.Errorf("cannot list node %s: %w", node, err)
-	}
-	for i, c := range list {
-		inspected, err := e.containers.Inspect(ctx, node, c.ID)
-		if err != nil && fleet.KindOf(err) != fleet.NotFound {
-			return nil, fmt.Errorf("cannot inspect %s: %w", c.Name, err)
-		}
-		if err == nil {
-			list[i] = inspected
-		}
-	}
-	return list, nil
 }
 
 // pair is what was found of one replica.
@@ -93,6 +57,7 @@ type pair struct {
 	revision      int
 	app, sandbox  fleet.Container
 	hash          string
+	job           string
 	sharedSandbox bool
 }
 
@@ -130,7 +95,7 @@ func describe(c fleet.Container) pair {
 	if indexErr != nil || revisionErr != nil {
 		index, revision = -1, 0 // labels that somebody changed: a stray
 	}
-	return pair{service: c.Labels[fleet.LabelService], index: index, revision: revision, hash: c.Labels[fleet.LabelSpecHash]}
+	return pair{service: c.Labels[fleet.LabelService], index: index, revision: revision, hash: c.Labels[fleet.LabelSpecHash], job: c.Labels[fleet.LabelJob]}
 }
 
 // adopt begins an actor for each service with the replicas that were found.
@@ -147,8 +112,12 @@ func (e *Engine) adopt(ctx context.Context, stored []fleet.Desired, found []flee
 	if err != nil {
 		return err
 	}
+	assumed, err := e.assume(ctx)
+	if err != nil {
+		return err
+	}
 	for _, desired := range slices.Concat(stored, rebuilt) {
-		if err := e.adoptService(ctx, desired, groups[desired.Name]); err != nil {
+		if err := e.adoptService(ctx, desired, groups[desired.Name], assumed[desired.Name]); err != nil {
 			return fmt.Errorf("cannot take up service %s: %w", desired.Name, err)
 		}
 	}
@@ -182,7 +151,7 @@ func (e *Engine) tidy(ctx context.Context, a *actor) error {
 	removing := false
 	err := a.call(ctx, func() {
 		removing = a.removing
-		a.sweep()
+		a.sweepNow()
 	})
 	if err != nil {
 		return err

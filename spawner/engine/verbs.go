@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -34,7 +33,19 @@ func (e *Engine) Restart(ctx context.Context, name, by string) (fleet.Accepted, 
 // Remove takes the service away: its route, its containers and what is stored
 // of it but jobs and events. It cancels whatever else goes on.
 func (e *Engine) Remove(ctx context.Context, name, by string) (fleet.Accepted, error) {
-	return e.accept(ctx, newJob(fleet.JobRemove, name, by), func(a *actor) error {
+	return e.remove(ctx, newJob(fleet.JobRemove, name, by))
+}
+
+// RemoveWithVolumes removes the service and the volumes that it uses, as far as
+// this fleet has made them and no other service uses them.
+func (e *Engine) RemoveWithVolumes(ctx context.Context, name, by string) (fleet.Accepted, error) {
+	job := newJob(fleet.JobRemove, name, by)
+	job.Force = true
+	return e.remove(ctx, job)
+}
+
+func (e *Engine) remove(ctx context.Context, job fleet.Job) (fleet.Accepted, error) {
+	return e.accept(ctx, job, func(a *actor) error {
 		if a.removing && a.job != nil { // one that failed may be asked for again
 			return fleet.Errorf(fleet.Conflict, "%s is being removed already", a.name)
 		}
@@ -71,7 +82,7 @@ func (e *Engine) accept(ctx context.Context, job fleet.Job, check func(*actor) e
 	if !ok {
 		return fleet.Accepted{}, unknown(job.Service)
 	}
-	if err := e.queue.reserve(); err != nil {
+	if err := e.queue.reserve(job); err != nil {
 		return fleet.Accepted{}, err
 	}
 	defer e.queue.release()
@@ -100,16 +111,22 @@ func (e *Engine) accept(ctx context.Context, job fleet.Job, check func(*actor) e
 }
 
 func (e *Engine) recordAccepted(job fleet.Job) {
-	message := fmt.Sprintf("%s of %s accepted, asked for by %s", job.Kind, job.Service, job.By)
+	message := fmt.Sprintf("%s of %s accepted, asked for by %s", job.Kind, job.Subject(), job.By)
 	if job.Revision != 0 {
 		message = fmt.Sprintf("%s of %s revision %d accepted, asked for by %s", job.Kind, job.Service, job.Revision, job.By)
 	}
-	e.record(fleet.Event{Type: eventTypeOf(job.Kind), Service: job.Service, Message: message})
+	e.record(fleet.Event{Type: eventTypeOf(job.Kind), Service: job.Service, Message: message, By: job.By})
 }
 
 // runJob carries a job out, to its end.
 func (e *Engine) runJob(run *jobRun) error {
 	job := run.copy()
+	switch job.Kind {
+	case fleet.JobDrain:
+		return e.runDrain(run)
+	case fleet.JobRebalance:
+		return e.runRebalance(run)
+	}
 	a, ok := e.actor(job.Service)
 	switch {
 	case !ok && job.Kind == fleet.JobRemove:
@@ -134,6 +151,8 @@ func (e *Engine) runJob(run *jobRun) error {
 		err = e.runRollout(run, a, func(*blueprint) int { return job.Replicas }, false)
 	case fleet.JobRestart:
 		err = e.runRollout(run, a, nil, true)
+	case fleet.JobMove:
+		err = e.runMove(run, a)
 	case fleet.JobRemove:
 		err = e.runRemove(run, a)
 	default:
@@ -161,19 +180,10 @@ func (a *actor) endJob(err error) {
 		a.mend()
 	}
 	a.publish()
+	a.relocateLost()
 	a.scheduleIdle()
-	a.sweep()
-}
-
-// mend takes care of replicas that went wrong while a job ran and left them to it.
-func (a *actor) mend() {
-	for _, r := range a.replicas {
-		if r.look().state == stateUnhealthy {
-			a.replaceUnhealthy(r, errors.New("its health check failed"))
-		}
-	}
-	if len(a.waiters) > 0 {
-		a.reviveDown()
+	if !a.engine.queue.awaits(a.name) {
+		a.sweepNow()
 	}
 }
 
@@ -226,7 +236,7 @@ func (e *Engine) CancelJob(ctx context.Context, id, by string) (fleet.Job, error
 		if err != nil {
 			return fleet.Job{}, err
 		}
-		return job, fleet.Errorf(fleet.Conflict, "job %s has ended already: it %s", id, job.State)
+		return job, fleet.Errorf(fleet.Conflict, "job %s has ended already: %s", id, job.State)
 	}
 	if run.kind() == fleet.JobRemove {
 		return run.copy(), fleet.Errorf(fleet.Conflict, "a remove cannot be canceled")

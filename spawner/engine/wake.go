@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,13 +107,91 @@ func (a *actor) request(waiter chan answer, cause string) {
 		return
 	}
 	a.waiters = append(a.waiters, waiter)
-	if a.power == powerAsleep || a.power == powerFailed {
+	switch a.power {
+	case powerAsleep, powerFailed, powerStopping:
 		a.noteWake(cause)
-	}
-	if a.power == powerDraining {
+	case powerDraining:
 		a.lastSleep = fmt.Sprintf("%s: called back by %s", stamp(time.Now()), cause)
+		a.engine.record(fleet.Event{Type: fleet.EventSleep, Service: a.name, Message: fmt.Sprintf("%s stays awake: called back by %s", a.name, cause)})
 	}
 	a.transition(eventRequest)
+}
+
+// startAll wakes: the first replica of each node at once, the others when one is ready, so
+// that the request that waits does not share a node's cores with them.
+func (a *actor) startAll() {
+	a.failure, a.stalled = nil, false
+	if len(a.replicas) == 0 && a.job != nil {
+		return // a rollout is between the old replica and the new one
+	}
+	if len(a.replicas) == 0 {
+		a.failure = a.scaledToNone()
+		if a.standsNowhere() {
+			a.failure = fleet.Errorf(fleet.Unavailable, "%s", cmp.Or(a.unplaced, a.name+" has no replica yet"))
+		}
+		a.transition(eventStartFailed)
+		return
+	}
+	if slices.ContainsFunc(a.replicas, func(r *replica) bool { return r.look().serves() }) {
+		a.wakeBegan = time.Time{}
+		a.rest = a.job == nil // a rollout brings the others up itself
+		a.transition(eventReady)
+		return
+	}
+	a.rest = true
+	a.leaveSilentNodes()
+	for _, r := range a.firstOfEachNode() {
+		a.orderUp(r)
+	}
+	a.publish()
+	a.engine.spawn(func() {
+		pause(a.engine.life, restPatience)
+		a.post(func() {
+			if a.power == powerWaking {
+				a.startRest()
+			}
+		})
+	})
+}
+
+// firstOfEachNode returns the replicas that a wake begins with: those on nodes
+// that answer, one on each; where none does, the first.
+func (a *actor) firstOfEachNode() []*replica {
+	var first []*replica
+	seen := map[string]bool{}
+	for _, r := range a.replicas {
+		if !seen[r.node] && a.engine.members.answers(r.node) {
+			seen[r.node] = true
+			first = append(first, r)
+		}
+	}
+	if len(first) == 0 {
+		return a.replicas[:1]
+	}
+	return first
+}
+
+// restPatience is how long a wake waits for its first replicas alone: one that
+// hangs keeps nobody from the others.
+const restPatience = 3 * time.Second
+
+// startRest brings the other replicas up once the first has been decided on.
+func (a *actor) startRest() {
+	if !a.rest {
+		return
+	}
+	a.rest = false
+	for _, r := range a.replicas {
+		if v := r.look(); !v.serves() && !v.onTheWay() {
+			a.orderUp(r)
+		}
+	}
+}
+
+// orderUp brings a replica up because the service is asked for: what it was given up for is forgiven.
+func (a *actor) orderUp(r *replica) {
+	r.care.gaveUp, r.care.atRest, r.care.fault = false, false, nil
+	r.order(wantUp)
 }
 
 // readyReplicas are the endpoints of ready replicas; one without a port answers nobody over the edge.
@@ -132,7 +211,7 @@ func (a *actor) readyReplicas() []fleet.Endpoint {
 func (a *actor) reviveDown() {
 	for _, r := range a.replicas {
 		if v := r.look(); v.state == stateDown && !v.onTheWay() {
-			r.order(wantUp)
+			a.orderUp(r)
 		}
 	}
 }
@@ -151,6 +230,7 @@ func (a *actor) reviveFallen() {
 }
 
 func (a *actor) noteWake(cause string) {
+	a.wakeTold = true
 	a.lastWake = fmt.Sprintf("%s: %s", stamp(time.Now()), cause)
 	a.engine.record(fleet.Event{Type: fleet.EventWake, Service: a.name, Message: fmt.Sprintf("Waking %s: %s", a.name, cause)})
 	_, unknown := a.missingNeeds(nil)
@@ -209,7 +289,7 @@ func (a *actor) waitingFor() string {
 				text = v.lastError.Error()
 				return
 			case v.state == stateStarting:
-				text = fmt.Sprintf("%s is started and its %s check has not succeeded", r.name(), r.print.check.Type)
+				text = fmt.Sprintf("%s is started and %s", r.name(), r.unready())
 				return
 			case v.want == wantUp:
 				text = fmt.Sprintf("%s is being started", r.name())

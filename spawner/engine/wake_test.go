@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,9 +54,13 @@ func TestAThousandRequestsShareOneWake(t *testing.T) {
 			t.Errorf("%d starts", n)
 		}
 		time.Sleep(time.Second) // events are stored off the path of requests
-		wakes, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Type: fleet.EventWake})
-		if err != nil || len(wakes) != 1 {
-			t.Errorf("%d wakes recorded, %v", len(wakes), err)
+		wakes, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Types: []fleet.EventType{fleet.EventWake}})
+		if err != nil || len(wakes) != 2 || !strings.HasPrefix(wakes[0].Message, "Waking web: ") || !strings.HasPrefix(wakes[1].Message, "web is awake after 2") {
+			t.Errorf("recorded %+v, %v", wakes, err)
+		}
+		sleeps, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Types: []fleet.EventType{fleet.EventSleep}})
+		if err != nil || !slices.ContainsFunc(sleeps, func(e fleet.Event) bool { return e.Message == "web is asleep" }) {
+			t.Errorf("recorded %+v, %v", sleeps, err)
 		}
 	})
 }
@@ -314,7 +319,7 @@ func TestWhatAServiceNeedsIsWokenFirst(t *testing.T) {
 			t.Errorf("%v", w.docker.started)
 		}
 		time.Sleep(time.Second)
-		warnings, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Type: fleet.EventWarning})
+		warnings, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Types: []fleet.EventType{fleet.EventWarning}})
 		if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].Message, "nobody") {
 			t.Errorf("%+v, %v", warnings, err)
 		}

@@ -17,11 +17,12 @@ import (
 
 // What ends a request that waits, besides an answer of the engine.
 var (
-	errLeft    = errors.New("the client left")
-	errTooLong = errors.New("waited for longer than max_wait")
-	errNoRoute = fleet.Errorf(fleet.NotFound, "no service is reached by this address")
-	errClosing = &fleet.Error{Kind: fleet.Unavailable, Message: "the router is being restarted", RetryAfter: time.Second}
-	errTooMany = &fleet.Error{Kind: fleet.Unavailable, Message: "too many requests are waiting", RetryAfter: time.Second}
+	errLeft        = errors.New("the client left")
+	errTooLong     = errors.New("waited for longer than max_wait")
+	errNoRoute     = fleet.Errorf(fleet.NotFound, "no service is reached by this address")
+	errClosing     = &fleet.Error{Kind: fleet.Unavailable, Message: "the router is being restarted", RetryAfter: time.Second}
+	errNeverRouted = &fleet.Error{Kind: fleet.Unavailable, Message: "no edge has taken the route of this service, which is stopped again", RetryAfter: 5 * time.Second}
+	errTooMany     = &fleet.Error{Kind: fleet.Unavailable, Message: "too many requests are waiting", RetryAfter: time.Second}
 )
 
 // errMayHaveRun refuses a request that an app may have carried out already.
@@ -69,7 +70,7 @@ func (r *Router) answerError(w http.ResponseWriter, req *http.Request, err error
 		said = fleet.Errorf(fleet.Internal, "internal error")
 	}
 	r.counters.outcomes[outcomeOf(said.Kind)].Add(1)
-	if said == errNoRoute && r.home.takes(req) {
+	if (said == errNoRoute || said == errNeverRouted) && r.home.takes(req) {
 		w.Header().Set("Location", r.home.url)
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusFound)

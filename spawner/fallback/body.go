@@ -27,6 +27,9 @@ type body struct {
 	data   []byte
 	err    error
 	failed atomic.Bool // source could not be read to its end
+	// streams is set when an app was to read it as it comes. If none has, nothing
+	// more can be read from its connection than the body.
+	streams bool
 }
 
 // holdBody begins to hold a request's body. left is called when the client
@@ -74,6 +77,9 @@ func (b *body) broken() bool {
 // release ends the reading of a body, at the latest when its handler returns:
 // the server must have it to itself then.
 func (b *body) release(w http.ResponseWriter) {
+	if b.streams {
+		w.Header().Set("Connection", "close") // an answer that has begun is not changed by it
+	}
 	if b.early == nil {
 		return
 	}

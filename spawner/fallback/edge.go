@@ -42,6 +42,33 @@ func (r *Router) sendThroughEdge(w http.ResponseWriter, req *http.Request, v vis
 	return sendTo(w, location(req.URL.EscapedPath(), req.URL.RawQuery))
 }
 
+// redirectOnceRouted redirects a client once the edges have the route; when they
+// do not get it the request is to be proxied. An instance of the older API is
+// stopped again then, as it was there: its clients come by the edge alone.
+func (r *Router) redirectOnceRouted(ctx context.Context, w http.ResponseWriter, req *http.Request, v visit) (sent bool, err error) {
+	if r.blindly {
+		return true, r.redirect(w, req, v)
+	}
+	if !v.spec.Direct {
+		if !r.confirmed(ctx, v.name) {
+			return false, nil
+		}
+		return true, r.redirect(w, req, v)
+	}
+	failure := r.waker.Published(ctx, v.name)
+	switch {
+	case failure == nil:
+		return true, r.redirect(w, req, v)
+	case ctx.Err() != nil:
+		return false, whyNot(ctx, v, ctx.Err(), nil)
+	}
+	r.log.Warn("Stopping an instance whose route never came", "service", v.name, "error", failure)
+	if _, err := r.waker.Sleep(context.WithoutCancel(ctx), v.name, "the fallback router, since no edge took its route"); err != nil {
+		r.log.Warn("Cannot stop an instance whose route never came", "service", v.name, "error", err)
+	}
+	return false, errNeverRouted
+}
+
 // redirect sends a client to the URL that it asked for, before the edge's
 // middlewares changed its path.
 func (r *Router) redirect(w http.ResponseWriter, req *http.Request, v visit) error {

@@ -1,11 +1,15 @@
 package fallback
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +63,54 @@ func TestTheServiceIsToldByTheHeaderOnlyWithTheSecret(t *testing.T) {
 	}
 	if w := answer(r, httptest.NewRequest(http.MethodGet, "http://nobody.test/", nil)); w.Code != 404 {
 		t.Errorf("an unknown host: got %d, want 404", w.Code)
+	}
+}
+
+// A client can have the edge drop headers, by naming them in Connection, and can
+// send others in spellings that some servers read as the same.
+func TestNothingThatAClientOfTheEdgeSendsMisleadsTheRouter(t *testing.T) {
+	origin := app(t, echo)
+	own := map[string]string{HeaderEdge: secret, HeaderService: "app", HeaderLeg: string(LegFailover)}
+	tests := []struct {
+		name    string
+		dropped []string
+		sent    map[string]string
+		status  int
+	}{
+		{"nothing", nil, nil, 503},
+		{"other spellings", nil, map[string]string{"X_spawner_leg": "asleep", "X_spawner_service": "other", "X_spawner_edge": secret}, 503},
+		{"the leg dropped", []string{HeaderLeg}, nil, 503},
+		{"the service dropped", []string{HeaderService}, nil, 503},
+		{"the leg and the service dropped", []string{HeaderLeg, HeaderService}, nil, 503},
+		{"both dropped, and sent in other spellings", []string{HeaderLeg, HeaderService}, map[string]string{"X_spawner_config": "x", "X_spawner_leg": "catch-all"}, 503},
+		{"the secret dropped: a direct caller, by its rule", []string{HeaderEdge}, map[string]string{"X_spawner_edge": secret}, 200},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := fleetOf(service("app", nil), service("other", nil)).readyAt(origin)
+			events := make(chan fleet.Event, 1)
+			r := newRouter(t, e, func(c *Config) { c.Events = func(event fleet.Event) { events <- event } })
+			req := httptest.NewRequest(http.MethodPost, "http://app.test/", strings.NewReader("x"))
+			for name, value := range own {
+				if !slices.Contains(test.dropped, name) {
+					req.Header.Set(name, value)
+				}
+			}
+			for name, value := range test.sent {
+				req.Header[name] = []string{value}
+			}
+			w := answer(r, req)
+			r.Close() // whoever looked for a missing route has ended
+			if w.Code != test.status {
+				t.Errorf("a POST that the app may have run: got %d, want %d", w.Code, test.status)
+			}
+			if len(events) > 0 {
+				t.Errorf("a client made the router say %q", (<-events).Message)
+			}
+			if body := strings.ToLower(strings.ReplaceAll(w.Body.String(), "_", "-")); strings.Contains(body, "x-spawner-") {
+				t.Errorf("the app was told: %s", w.Body)
+			}
+		})
 	}
 }
 
@@ -126,6 +178,35 @@ func TestNoRequestThatMayHaveRunRunsTwice(t *testing.T) {
 				t.Errorf("got %d %v, want %d", w.Code, w.Header(), test.status)
 			}
 		})
+	}
+}
+
+// An edge that kept the connection could send the next request on it just as the spawner ends.
+func TestAConnectionIsClosedOnceItsRequestIsAnswered(t *testing.T) {
+	r := newRouter(t, fleetOf(fleet.Routed{Name: "app"}), nil)
+	connection, err := net.Dial("tcp", serveWith(t, NewServer("", r, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	// It is refused before its body is read.
+	req := onLeg(httptest.NewRequest(http.MethodPost, "http://app.test/", strings.NewReader("body")), "app", LegFailover)
+	if err := req.Write(connection); err != nil {
+		t.Fatal(err)
+	}
+	answers := bufio.NewReader(connection)
+	res, err := http.ReadResponse(answers, req)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusServiceUnavailable || !res.Close {
+		t.Errorf("got %s, to be closed %v, want 503 and true", res.Status, res.Close)
+	}
+	if _, err := answers.ReadByte(); err != io.EOF {
+		t.Errorf("the connection's next byte: %v, want its end", err)
 	}
 }
 

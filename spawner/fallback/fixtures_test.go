@@ -21,6 +21,7 @@ const secret = "edge-secret"
 type engine struct {
 	wake      func(ctx context.Context, name, cause string) (fleet.Endpoint, error)
 	published func(ctx context.Context, name string) error
+	slept     []string // names given to Sleep
 
 	mu       sync.Mutex
 	snapshot *fleet.Snapshot
@@ -61,6 +62,11 @@ func (e *engine) Hold(name string) func() {
 		defer e.mu.Unlock()
 		e.holds[name]--
 	}
+}
+
+func (e *engine) Sleep(_ context.Context, name, _ string) (fleet.Accepted, error) {
+	e.slept = append(e.slept, name)
+	return fleet.Accepted{Service: name, JobID: "1"}, nil
 }
 
 func (e *engine) Published(ctx context.Context, name string) error { return e.published(ctx, name) }

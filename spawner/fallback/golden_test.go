@@ -165,6 +165,8 @@ func TestAnAppSeesTheSameRequestAndItsClientTheSameAnswer(t *testing.T) {
 			// A proxy asks in origin form, as the edge does.
 			want := exchange(t, origin, strings.Replace(line, "http://app.test", "", 1)+"\r\n"+headers+"\r\n"+body)
 			got := exchange(t, router, line+"\r\n"+edgeHeaders+headers+"\r\n"+body)
+			// The app's own 100 may follow that of the router, which reads the body by then; a client takes any number.
+			got = strings.ReplaceAll(got, "100 0 []\n100 0 []\n", "100 0 []\n")
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("direct against proxied (-want +got):\n%s", diff)
 			}

@@ -39,11 +39,22 @@ func (a *attempt) pause(ctx context.Context) error {
 	}
 }
 
+// bothWays lets a request's body and its answer flow at once. Without it the
+// server reads the body to its end before the first byte of the answer goes out:
+// the end of every bidirectional stream.
+func (r *Router) bothWays(w http.ResponseWriter, b *body) {
+	b.streams = b.early == nil && !b.empty
+	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		r.log.Debug("Full duplex refused", "error", err)
+	}
+}
+
 // proxy hands the request to the app at endpoint and its answer to the client.
 // Again says that the app never got it, or that it may get it once more. An
 // error means that nothing has been answered.
 func (r *Router) proxy(w http.ResponseWriter, req *http.Request, v visit, endpoint fleet.Endpoint, try *attempt) (again bool, err error) {
 	try.turn.end()
+	r.bothWays(w, try.body)
 	r.counters.proxied.Add(1)
 	answered, failure := false, error(nil)
 	func() {

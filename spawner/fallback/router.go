@@ -3,7 +3,6 @@ package fallback
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -24,6 +23,8 @@ type Waker interface {
 	// Published waits until every edge has confirmed the route to the service's
 	// present endpoints; an error says that it is not so, or that ctx ended.
 	Published(ctx context.Context, name string) error
+	// Sleep puts the service to sleep once nothing is in flight; it does not wait for that.
+	Sleep(ctx context.Context, name, by string) (fleet.Accepted, error)
 	// Snapshot returns the present picture of all services; never nil.
 	Snapshot() *fleet.Snapshot
 }
@@ -129,11 +130,6 @@ func New(config Config) (*Router, error) {
 
 // ServeHTTP answers one request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	// Without it the server reads a request's body to its end before the first
-	// byte of the answer goes out: the end of every bidirectional stream.
-	if err := http.NewResponseController(w).EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		r.log.Debug("Full duplex refused", "error", err)
-	}
 	trusted := r.fromEdge(req)
 	if !trusted {
 		req = withoutClaims(req)
@@ -184,8 +180,10 @@ func (r *Router) serve(w http.ResponseWriter, req *http.Request, v visit) error 
 		if endpoint.Addr.Port() == 0 {
 			return fleet.Errorf(fleet.BadGateway, "service %s has no port that requests could go to", v.name)
 		}
-		if v.answer == fleet.AnswerRedirect && (r.blindly || r.confirmed(ctx, v.name)) {
-			return r.redirect(w, req, v)
+		if v.answer == fleet.AnswerRedirect {
+			if sent, err := r.redirectOnceRouted(ctx, w, req, v); sent || err != nil {
+				return err
+			}
 		}
 		again, err := r.proxy(w, req, v, endpoint, try)
 		if !again {

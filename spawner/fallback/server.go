@@ -17,18 +17,20 @@ func NewServer(address string, handler http.Handler, log *slog.Logger) *http.Ser
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
+	server := &http.Server{
 		Addr:              address,
 		Handler:           handler,
 		Protocols:         protocols,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1000},
 		ReadHeaderTimeout: 10 * time.Second,
-		// Longer than the 90 s after which an edge closes an idle connection of
-		// its own: the one who sends is the one who closes, so no request meets a
-		// connection that is just being closed.
-		IdleTimeout: 3 * time.Minute,
 		// The edge has taken the client's headers, by the default of 1 MiB, and added its own.
 		MaxHeaderBytes: http.DefaultMaxHeaderBytes + 64<<10,
 		ErrorLog:       slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	// An edge that kept an idle connection could send a POST on it in the very
+	// moment in which the spawner ends, and would not send it again: it might have
+	// arrived. A connection that is refused proves that nothing did. It is this
+	// side that closes, so an edge under load does not run out of ports.
+	server.SetKeepAlivesEnabled(false)
+	return server
 }

@@ -68,7 +68,11 @@ func (r *Router) visit(req *http.Request, trusted bool) (visit, error) {
 		if name, v.guarded, ok = r.matcher.Match(req); !ok {
 			return v, errNoRoute
 		}
-		v.leg = LegCatchAll
+		// The catch-all always says that it is one. An edge's request that does not
+		// was on a wake leg, whose name its client had dropped: the delicate kind, too.
+		if v.leg = LegCatchAll; v.trusted && leg != LegCatchAll {
+			v.leg = LegFailover
+		}
 	}
 	r.counters.legs[v.leg].Add(1)
 	service, ok := r.waker.Snapshot().Find(name)
@@ -79,6 +83,7 @@ func (r *Router) visit(req *http.Request, trusted bool) (visit, error) {
 		r.noteMissing(name)
 	}
 	v.describe(service, req)
+	v.cause = r.cause(req, v)
 	return v, nil
 }
 
@@ -95,7 +100,6 @@ func (v *visit) describe(service *fleet.Routed, req *http.Request) {
 		v.maxWait = fleet.DefaultMaxWait.Std()
 	}
 	v.answer = answerFor(v, req)
-	v.cause = cause(req)
 }
 
 // answerFor reduces the spec's wake.answer to what holds for this request:
@@ -164,11 +168,12 @@ func (r *Router) answerProbe(w http.ResponseWriter, req *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// cause puts a request into words for the wake's event; the query stays out,
-// since it may hold secrets.
-func cause(req *http.Request) string {
+// cause puts a request into words for the wake's event, with the path that the
+// client asked for; the query stays out, since it may hold secrets.
+func (r *Router) cause(req *http.Request, v visit) string {
 	const most = 200
-	text := req.Method + " " + req.Host + req.URL.EscapedPath()
+	path, _, _ := strings.Cut(r.originalPath(req, v), "?")
+	text := req.Method + " " + req.Host + path
 	if len(text) > most {
 		text = text[:most] + "…"
 	}

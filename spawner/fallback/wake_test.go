@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -315,6 +316,68 @@ func TestTheWakesCauseNamesTheRequestWithoutItsQuery(t *testing.T) {
 	answer(newRouter(t, e, nil), get("http://app.test/"+strings.Repeat("x", 1000)))
 	if len(e.cause) > 220 {
 		t.Errorf("got %d bytes", len(e.cause))
+	}
+}
+
+func TestTheWakesCauseNamesThePathThatTheClientAskedFor(t *testing.T) {
+	e := fleetOf(service("app", nil)).failing(fleet.Errorf(fleet.Unavailable, "no"))
+	matcher := MatcherFunc(func(req *http.Request) (string, bool, bool) {
+		return "app", true, strings.HasPrefix(req.URL.Path, "/shop/")
+	})
+	r := newRouter(t, e, func(c *Config) { c.Matcher = matcher })
+	tests := []struct {
+		name, header, value string
+		want                string
+	}{
+		{"nothing was stripped", "", "", "request GET app.test/cart"},
+		{"a prefix was stripped", "X-Forwarded-Prefix", "/shop", "request GET app.test/shop/cart"},
+		{"the path was replaced", "X-Replaced-Path", "/shop/old", "request GET app.test/shop/old"},
+		{"a client's claim holds a query", "X-Replaced-Path", "/shop/old?token=hunter2", "request GET app.test/shop/old"},
+	}
+	for _, test := range tests {
+		req := get("http://app.test/cart")
+		if test.header != "" {
+			req.Header.Set(test.header, test.value)
+		}
+		answer(r, req)
+		if e.cause != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, e.cause, test.want)
+		}
+	}
+	claim := httptest.NewRequest(http.MethodGet, "http://app.test/shop/cart", nil)
+	claim.Header.Set("X-Forwarded-Prefix", "/other")
+	open := newRouter(t, e, func(c *Config) { c.Matcher = byHost(e) })
+	if answer(open, claim); e.cause != "request GET app.test/shop/cart" {
+		t.Errorf("a client that is no edge: got %q, want its path as it came", e.cause)
+	}
+}
+
+func TestAnInstanceOfTheOlderAPIWhoseRouteNeverComesIsStoppedAgain(t *testing.T) {
+	origin := app(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "awake") })
+	direct := func(s *fleet.Spec) { s.Direct, s.Wake.Answer = true, fleet.AnswerRedirect }
+	e := fleetOf(service("app", direct)).readyAt(origin)
+	e.published = func(context.Context, string) error { return errors.New("edge two refused it") }
+	w := answer(newRouter(t, e, nil), get("http://app.test/"))
+	if w.Code != 503 || w.Header().Get("Retry-After") == "" {
+		t.Errorf("got %d %q, want 503 with Retry-After", w.Code, w.Body)
+	}
+	if !slices.Equal(e.slept, []string{"app"}) {
+		t.Errorf("put to sleep: %v, want the instance alone", e.slept)
+	}
+	home := newRouter(t, e, func(c *Config) { c.CookieFallbackURL = "http://home.test/home" })
+	if w := answer(home, get("http://app.test/")); w.Code != 302 || w.Header().Get("Location") != "http://home.test/home" {
+		t.Errorf("with a home page: got %d to %q", w.Code, w.Header().Get("Location"))
+	}
+
+	left, leave := context.WithCancel(t.Context())
+	e = fleetOf(service("app", direct)).readyAt(origin)
+	e.published = func(ctx context.Context, _ string) error { leave(); <-ctx.Done(); return ctx.Err() }
+	func() {
+		defer func() { _ = recover() }() // nobody is there to be answered
+		answer(newRouter(t, e, nil), get("http://app.test/").WithContext(left))
+	}()
+	if len(e.slept) > 0 {
+		t.Errorf("a client that left has stopped %v", e.slept)
 	}
 }
 

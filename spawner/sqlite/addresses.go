@@ -119,15 +119,22 @@ func (v Addresses) Release(ctx context.Context, holder string) error {
 	if holder == "" {
 		return nil
 	}
-	err := v.store.write(ctx, synced, func(tx *sql.Tx) error { return free(ctx, tx, "holder = ?", holder) })
+	err := v.store.write(ctx, synced, func(tx *sql.Tx) error {
+		return errors.Join(free(ctx, tx, "holder = ?", holder), freePorts(ctx, tx, holder))
+	})
 	return failed(err, "release the addresses of %q", holder)
 }
 
-// Holders returns every address in use, by network and holder.
+// Holders returns every address in use, by network and holder, after a lease
+// without a network for each holder of ports.
 func (v Addresses) Holders(ctx context.Context) ([]fleet.Lease, error) {
 	leases, err := query(ctx, v.store.reader, scanLease,
 		"SELECT network, address, holder FROM addresses WHERE holder <> '' ORDER BY network, holder")
-	return leases, failed(err, "list the addresses")
+	if err != nil {
+		return nil, failed(err, "list the addresses")
+	}
+	ports, err := query(ctx, v.store.reader, scanHolder, "SELECT DISTINCT holder FROM host_ports WHERE holder <> '' ORDER BY holder")
+	return append(ports, leases...), failed(err, "list the ports")
 }
 
 // free marks addresses as free since now. The order is a count, not a time: a

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"edgespawner/fleet"
 )
@@ -37,8 +38,22 @@ func backup(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer db.Close()
-	if _, err := schemaVersion(ctx, db, from, len(embedded())); err != nil {
+	version, err := schemaVersion(ctx, db, from, len(embedded()))
+	if err != nil {
 		return err
 	}
-	return copyInto(ctx, db, to, refuse)
+	if err := copyInto(ctx, db, to, refuse); err != nil {
+		return err
+	}
+	if version > 0 {
+		note(ctx, db, fmt.Sprintf("The database was saved to %s", filepath.Base(to)))
+	}
+	return nil
+}
+
+// note records a backup or a restore in a database, of whatever version, while no
+// store is open here. A copy that could not be noted is worth no less.
+func note(ctx context.Context, db execer, message string) {
+	_, _ = db.ExecContext(ctx, "INSERT INTO events (timestamp, type, service, container, node, message) VALUES (?, ?, '', '', '', ?)",
+		stamp(time.Now().UTC()), fleet.EventBackup, message)
 }

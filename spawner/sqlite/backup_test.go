@@ -56,6 +56,26 @@ func TestABackupTakenWhileOthersWriteIsWhole(t *testing.T) {
 	}
 }
 
+func TestABackupAndARestoreAreEvents(t *testing.T) {
+	store := openNew(t)
+	fillEvents(t, store, 3)
+	backup := filepath.Join(t.TempDir(), "monday.db")
+	must(t, Backup(t.Context(), store.path, backup))
+	said := func(store *Store) (messages []string) {
+		events, err := store.Events().List(t.Context(), fleet.EventFilter{Types: []fleet.EventType{fleet.EventBackup}})
+		must(t, err)
+		for _, event := range events {
+			messages = append(messages, fmt.Sprint(event.ID, " ", event.Message))
+		}
+		return messages
+	}
+	diff(t, said(store), []string{"4 The database was saved to monday.db"})
+	path := store.path
+	must(t, store.Close())
+	must(t, Restore(t.Context(), backup, path))
+	diff(t, said(openAt(t, path)), []string{"4 The database was restored from monday.db"})
+}
+
 func TestABackupNeverOverwrites(t *testing.T) {
 	store := openNew(t)
 	path := filepath.Join(t.TempDir(), "precious")

@@ -28,7 +28,7 @@ func (v Events) Append(ctx context.Context, events []fleet.Event) ([]fleet.Event
 	stored := slices.Clone(events)
 	err := v.store.write(ctx, noted, func(tx *sql.Tx) error {
 		insert, err := tx.PrepareContext(ctx,
-			"INSERT INTO events (timestamp, type, service, container, node, message) VALUES (?, ?, ?, ?, ?, ?)")
+			"INSERT INTO events (timestamp, type, service, container, node, message, by) VALUES (?, ?, ?, ?, ?, ?, ?)")
 		if err != nil {
 			return err
 		}
@@ -36,7 +36,7 @@ func (v Events) Append(ctx context.Context, events []fleet.Event) ([]fleet.Event
 		for i := range stored {
 			e := &stored[i]
 			e.Timestamp = orNow(e.Timestamp)
-			result, err := insert.ExecContext(ctx, stamp(e.Timestamp), e.Type, e.Service, e.Container, e.NodeID, e.Message)
+			result, err := insert.ExecContext(ctx, stamp(e.Timestamp), e.Type, e.Service, e.Container, e.NodeID, e.Message, e.By)
 			if err != nil {
 				return err
 			}
@@ -55,16 +55,7 @@ func (v Events) Append(ctx context.Context, events []fleet.Event) ([]fleet.Event
 // List returns the events that the filter selects, by ascending id: after an id
 // the ones that follow it, else the newest ones.
 func (v Events) List(ctx context.Context, filter fleet.EventFilter) ([]fleet.Event, error) {
-	where, args := []string{"id > ?"}, []any{filter.After}
-	if filter.Service != "" {
-		where, args = append(where, "service = ?"), append(args, filter.Service)
-	}
-	if filter.Type != "" {
-		where, args = append(where, "type = ?"), append(args, filter.Type)
-	}
-	if !filter.Since.IsZero() {
-		where, args = append(where, "timestamp >= ?"), append(args, stamp(filter.Since))
-	}
+	where, args := eventConditions(filter)
 	limit := filter.Limit
 	if limit <= 0 {
 		limit = DefaultEvents
@@ -74,12 +65,48 @@ func (v Events) List(ctx context.Context, filter fleet.EventFilter) ([]fleet.Eve
 		order = "DESC"
 	}
 	events, err := query(ctx, v.store.reader, scanEvent,
-		"SELECT id, timestamp, type, service, container, node, message FROM events WHERE "+
-			strings.Join(where, " AND ")+" ORDER BY id "+order+" LIMIT ?", append(args, limit)...)
+		"SELECT id, timestamp, type, service, container, node, message, by FROM events WHERE "+
+			where+" ORDER BY id "+order+" LIMIT ?", append(args, limit)...)
 	if filter.After == 0 {
 		slices.Reverse(events)
 	}
 	return events, failed(err, "list the events")
+}
+
+// eventConditions writes a filter as the condition of a query.
+func eventConditions(filter fleet.EventFilter) (where string, args []any) {
+	conditions := []string{"id > ?"}
+	args = []any{filter.After}
+	add := func(needed bool, condition string, values ...any) {
+		if needed {
+			conditions, args = append(conditions, condition), append(args, values...)
+		}
+	}
+	add(filter.Before != 0, "id < ?", filter.Before)
+	add(filter.Service != "", "service = ?", filter.Service)
+	add(filter.Container != "", "container = ?", filter.Container)
+	add(filter.Node != "", "node = ?", filter.Node)
+	add(filter.By != "", "by = ?", filter.By)
+	add(!filter.Since.IsZero(), "timestamp >= ?", stamp(filter.Since))
+	add(!filter.Until.IsZero(), "timestamp < ?", stamp(filter.Until))
+	types := make([]any, len(filter.Types))
+	for i, one := range filter.Types {
+		types[i] = string(one)
+	}
+	add(len(types) > 0, "type IN (?"+strings.Repeat(", ?", max(0, len(types)-1))+")", types...)
+	return strings.Join(conditions, " AND "), args
+}
+
+// newestEvent is the id of the newest event that was ever stored.
+const newestEvent = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
+
+// Bounds returns the ids of the oldest event that is kept and of the newest that
+// was ever stored; oldest is newest+1 when none is kept.
+func (v Events) Bounds(ctx context.Context) (oldest, newest int64, err error) {
+	err = v.store.reader.QueryRowContext(ctx,
+		"SELECT coalesce((SELECT min(id) FROM events), n.seq + 1), n.seq FROM (SELECT "+newestEvent+" AS seq) n").
+		Scan(&oldest, &newest)
+	return oldest, newest, failed(err, "look at the bounds of the events")
 }
 
 // Prune deletes events from before olderThan (zero = whatever their age) and, of
@@ -96,7 +123,7 @@ func (v Events) Prune(ctx context.Context, olderThan time.Time, keep int) (int, 
 func scanEvent(row scanner) (fleet.Event, error) {
 	var e fleet.Event
 	var at int64
-	err := row.Scan(&e.ID, &at, &e.Type, &e.Service, &e.Container, &e.NodeID, &e.Message)
+	err := row.Scan(&e.ID, &at, &e.Type, &e.Service, &e.Container, &e.NodeID, &e.Message, &e.By)
 	e.Timestamp = moment(at)
 	return e, err
 }

@@ -83,7 +83,7 @@ func fillEvents(t *testing.T, store *Store, n int) {
 	events := make([]fleet.Event, n)
 	for i := range events {
 		events[i] = fleet.Event{Timestamp: noon.Add(time.Duration(i+1) * time.Minute), Type: fleet.EventStep, Service: fmt.Sprintf("s%d", (i+1)%3),
-			Container: "c", NodeID: "n", Message: "m"}
+			Container: "c", NodeID: "n", Message: "m", By: fmt.Sprintf("u%d", (i+1)%2)}
 		if (i+1)%2 == 0 {
 			events[i].Type = fleet.EventWake
 		}
@@ -118,34 +118,72 @@ func TestEventsAreSelectedByFilterInAscendingOrder(t *testing.T) {
 		{fleet.EventFilter{After: 4, Limit: 3}, "5 6 7 "},
 		{fleet.EventFilter{After: 12}, ""},
 		{fleet.EventFilter{Service: "s1"}, "1 4 7 10 "},
-		{fleet.EventFilter{Service: "s1", Type: fleet.EventWake}, "4 10 "},
+		{fleet.EventFilter{Service: "s1", Types: []fleet.EventType{fleet.EventWake}}, "4 10 "},
 		{fleet.EventFilter{Since: noon.Add(9 * time.Minute)}, "9 10 11 12 "},
 		{fleet.EventFilter{Since: noon.Add(9 * time.Minute), Limit: 1}, "12 "},
 		{fleet.EventFilter{Since: noon.Add(9 * time.Minute), After: 2, Limit: 1}, "9 "},
+		{fleet.EventFilter{Until: noon.Add(3 * time.Minute)}, "1 2 "},
+		{fleet.EventFilter{Before: 6, Limit: 2}, "4 5 "},
+		{fleet.EventFilter{After: 2, Before: 6, Limit: 2}, "3 4 "},
+		{fleet.EventFilter{After: -1, Limit: 2}, "1 2 "},
+		{fleet.EventFilter{Types: []fleet.EventType{fleet.EventWake, fleet.EventExit}}, "2 4 6 8 10 12 "},
+		{fleet.EventFilter{Types: []fleet.EventType{fleet.EventWake, fleet.EventStep}, Limit: 2}, "11 12 "},
+		{fleet.EventFilter{Container: "c", Node: "n", By: "u1", Limit: 2}, "9 11 "},
+		{fleet.EventFilter{Container: "other"}, ""},
+		{fleet.EventFilter{Node: "other"}, ""},
 	} {
 		if got := eventIDs(t, store, test.filter); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.filter, got, test.want)
 		}
+		if test.filter.Limit == 0 { // Selects says of each what the query says
+			if got := selectedIDs(t, store, test.filter); got != test.want {
+				t.Errorf("%+v: selects %q, want %q", test.filter, got, test.want)
+			}
+		}
+	}
+}
+
+func selectedIDs(t *testing.T, store *Store, filter fleet.EventFilter) string {
+	t.Helper()
+	events, err := store.Events().List(t.Context(), fleet.EventFilter{Limit: 100})
+	must(t, err)
+	ids := ""
+	for _, event := range events {
+		if filter.Selects(event) {
+			ids += fmt.Sprint(event.ID, " ")
+		}
+	}
+	return ids
+}
+
+func wantBounds(t *testing.T, store *Store, oldest, newest int64) {
+	t.Helper()
+	gotOldest, gotNewest, err := store.Events().Bounds(t.Context())
+	must(t, err)
+	if gotOldest != oldest || gotNewest != newest {
+		t.Errorf("got bounds %d and %d, want %d and %d", gotOldest, gotNewest, oldest, newest)
 	}
 }
 
 func TestAnEventComesBackAsItWas(t *testing.T) {
 	store := openNew(t)
 	stored, err := store.Events().Append(t.Context(), []fleet.Event{
-		{Timestamp: noon.In(time.FixedZone("", 3600)), Type: fleet.EventExit, Service: "s", Container: "s-0", NodeID: "local", Message: "exit 1"}, {}})
+		{Timestamp: noon.In(time.FixedZone("", 3600)), Type: fleet.EventExit, Service: "s", Container: "s-0", NodeID: "local", Message: "exit 1", By: "ci"}, {}})
 	must(t, err)
 	if stored[1].Timestamp.IsZero() {
 		t.Error("an event without a time got none")
 	}
 	got, err := store.Events().List(t.Context(), fleet.EventFilter{})
 	must(t, err)
-	diff(t, got[0], fleet.Event{ID: 1, Timestamp: noon, Type: fleet.EventExit, Service: "s", Container: "s-0", NodeID: "local", Message: "exit 1"})
+	diff(t, got[0], fleet.Event{ID: 1, Timestamp: noon, Type: fleet.EventExit, Service: "s", Container: "s-0", NodeID: "local", Message: "exit 1", By: "ci"})
 }
 
 func TestPrunedEventsAreTheOldestAndTheirIdsAreNotGivenAgain(t *testing.T) {
 	store := openNew(t)
 	const n = 2*pruneBatch + 7
+	wantBounds(t, store, 1, 0)
 	fillEvents(t, store, n)
+	wantBounds(t, store, 1, n)
 	deleted, err := store.Events().Prune(t.Context(), noon.Add(6*time.Minute), 0)
 	must(t, err)
 	if deleted != 5 {
@@ -162,6 +200,7 @@ func TestPrunedEventsAreTheOldestAndTheirIdsAreNotGivenAgain(t *testing.T) {
 	deleted, err = store.Events().Prune(t.Context(), noon.Add(24*365*time.Hour), 0)
 	must(t, err)
 	store = reopen(t, store)
+	wantBounds(t, store, n+1, n)
 	stored, err := store.Events().Append(t.Context(), []fleet.Event{{Type: fleet.EventWake}})
 	must(t, err)
 	if deleted != 2 || stored[0].ID != n+1 {

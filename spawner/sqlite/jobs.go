@@ -17,7 +17,7 @@ type Jobs struct{ store *Store }
 // Jobs returns the view of jobs.
 func (s *Store) Jobs() Jobs { return Jobs{s} }
 
-const jobColumns = "id, kind, service, revision, replicas, force, state, steps, error, warnings, by, created_at, started_at, ended_at"
+const jobColumns = "id, kind, service, revision, replicas, force, state, steps, error, warnings, by, created_at, started_at, ended_at, node, moves"
 
 // DefaultJobs is the number of jobs that List returns when it is given no limit.
 const DefaultJobs = 100
@@ -95,9 +95,13 @@ func insertJob(ctx context.Context, tx *sql.Tx, job fleet.Job) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO jobs ("+jobColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	moves, err := json.Marshal(job.Moves)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO jobs ("+jobColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		job.ID, job.Kind, job.Service, job.Revision, job.Replicas, job.Force, job.State, steps, job.Error, warnings,
-		job.By, stamp(orNow(job.CreatedAt)), stamp(job.StartedAt), stamp(job.EndedAt))
+		job.By, stamp(orNow(job.CreatedAt)), stamp(job.StartedAt), stamp(job.EndedAt), job.Node, string(moves))
 	if duplicate(err) {
 		return fleet.Errorf(fleet.Conflict, "there is a job %s already", job.ID)
 	}
@@ -118,15 +122,15 @@ func encodeJob(job fleet.Job) (steps, warnings string, err error) {
 
 func scanJob(row scanner) (fleet.Job, error) {
 	var job fleet.Job
-	var steps, warnings string
+	var steps, warnings, moves string
 	var created, started, ended int64
 	err := row.Scan(&job.ID, &job.Kind, &job.Service, &job.Revision, &job.Replicas, &job.Force, &job.State, &steps,
-		&job.Error, &warnings, &job.By, &created, &started, &ended)
+		&job.Error, &warnings, &job.By, &created, &started, &ended, &job.Node, &moves)
 	if err != nil {
 		return job, err
 	}
 	job.CreatedAt, job.StartedAt, job.EndedAt = moment(created), moment(started), moment(ended)
-	if err := errors.Join(json.Unmarshal([]byte(steps), &job.Steps), json.Unmarshal([]byte(warnings), &job.Warnings)); err != nil {
+	if err := errors.Join(json.Unmarshal([]byte(steps), &job.Steps), json.Unmarshal([]byte(warnings), &job.Warnings), json.Unmarshal([]byte(moves), &job.Moves)); err != nil {
 		return job, fmt.Errorf("the steps or warnings of job %s are not readable: %w", job.ID, err)
 	}
 	return job, nil

@@ -120,7 +120,7 @@ func (s *Store) applyAll(ctx context.Context, conn *sql.Conn, steps []migration)
 		return err
 	}
 	if broken > 0 {
-		return fmt.Errorf("%d rows would refer to nothing", broken)
+		return fmt.Errorf("rows that would refer to nothing: %d", broken)
 	}
 	mark := fmt.Sprintf("PRAGMA user_version = %d; PRAGMA application_id = %d", len(steps), applicationID)
 	if _, err := tx.ExecContext(ctx, mark); err != nil {

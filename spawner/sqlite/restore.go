@@ -45,6 +45,10 @@ func restore(ctx context.Context, from, to string) error {
 	if err := os.Rename(part, to); err != nil {
 		return err
 	}
+	if db, err := connect(ctx, to, 1, writing); err == nil {
+		note(ctx, db, fmt.Sprintf("The database was restored from %s", filepath.Base(from)))
+		_ = db.Close()
+	}
 	return syncDirectory(filepath.Dir(to))
 }
 
@@ -96,7 +100,7 @@ func check(ctx context.Context, db *sql.DB, path string) error {
 		return explain(err)
 	}
 	if broken > 0 {
-		return fmt.Errorf("it is damaged: %d rows refer to nothing", broken)
+		return fmt.Errorf("it is damaged: rows that refer to nothing: %d", broken)
 	}
 	return nil
 }

@@ -87,11 +87,12 @@ func (v Services) revisions(ctx context.Context, service, and string, args ...an
 	return found, nil
 }
 
-// insertRevision stores a revision, its env apart from its spec.
+// insertRevision stores a revision, its env apart from its spec; the headers of
+// its health check are in that.
 func insertRevision(ctx context.Context, tx *sql.Tx, r fleet.Revision) error {
 	env := r.Spec.Env
 	r.Spec.Env = nil
-	spec, err := json.Marshal(r.Spec)
+	spec, err := json.Marshal(r.Spec.Reveal())
 	if err != nil {
 		return err
 	}

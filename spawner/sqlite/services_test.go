@@ -19,7 +19,8 @@ func fullSpec(name string) fleet.Spec {
 	spec.Name, spec.Image, spec.Replicas = name, "myapp:latest", 3
 	spec.Ports = []fleet.Port{{ContainerPort: 8080, HostPort: 8080, Protocol: "tcp"}}
 	spec.Resources = fleet.Resources{CPUShares: 1024, MemoryMB: 512}
-	spec.HealthCheck = &fleet.HealthCheck{Type: fleet.CheckHTTP, Endpoint: "http://localhost:8080/health", Interval: fleet.Duration(time.Second)}
+	spec.HealthCheck = &fleet.HealthCheck{Type: fleet.CheckHTTP, Endpoint: "http://localhost:8080/health", Interval: fleet.Duration(time.Second),
+		Headers: map[string]fleet.Secret{"Authorization": "Bearer hunter2"}}
 	spec.Env = map[string]fleet.Secret{"KEY": "v\x00al\"ü'e", "EMPTY": "", "redacted": fleet.Redacted}
 	spec.Labels = map[string]string{"a": "b"}
 	spec.Route = &fleet.Route{Hosts: []string{"api.example.com"}, Cookie: &fleet.Cookie{Name: "instance", Value: "api"}, Failover: &off, TLS: true}

@@ -138,21 +138,22 @@ func TestSettingsAreKeptAcrossOpens(t *testing.T) {
 func TestNodesAreKeptWithoutWhatIsObserved(t *testing.T) {
 	store := openNew(t)
 	nodes := store.Nodes()
-	must(t, nodes.Put(t.Context(), fleet.Node{Name: "local", Endpoint: "unix:///a", State: fleet.NodeReady, CPUs: 4}))
-	must(t, nodes.Put(t.Context(), fleet.Node{Name: "far", Endpoint: "tcp://b:2376", Address: "10.0.0.2", EngineID: "E",
-		Labels: map[string]string{"disk": "ssd"}, Draining: true}))
-	must(t, nodes.Put(t.Context(), fleet.Node{Name: "local", Endpoint: "unix:///b"}))
+	must(t, nodes.Put(t.Context(), fleet.StoredNode{Node: fleet.Node{Name: "local", Endpoint: "unix:///a", State: fleet.NodeReady, CPUs: 4}}))
+	far := fleet.StoredNode{
+		Node: fleet.Node{Name: "far", Endpoint: "tcp://b:2376", Address: "10.0.0.2", EngineID: "E",
+			Labels: map[string]string{"disk": "ssd"}, Draining: true, State: fleet.NodeUnknown},
+		AllowPlainTCP: true, Joined: true, Sealed: []byte{1, 0, 2},
+	}
+	must(t, nodes.Put(t.Context(), far))
+	must(t, nodes.Put(t.Context(), fleet.StoredNode{Node: fleet.Node{Name: "local", Endpoint: "unix:///b"}}))
 	got, err := reopen(t, store).Nodes().List(t.Context())
 	must(t, err)
-	diff(t, got, []fleet.Node{
-		{Name: "far", Endpoint: "tcp://b:2376", Address: "10.0.0.2", EngineID: "E", Labels: map[string]string{"disk": "ssd"}, Draining: true, State: fleet.NodeUnknown},
-		{Name: "local", Endpoint: "unix:///b", State: fleet.NodeUnknown},
-	})
+	diff(t, got, []fleet.StoredNode{far, {Node: fleet.Node{Name: "local", Endpoint: "unix:///b", State: fleet.NodeUnknown}, Sealed: []byte{}}})
 }
 
 func TestARemovedNodeIsGoneAndAnUnknownOneIsNotFound(t *testing.T) {
 	nodes := openNew(t).Nodes()
-	must(t, nodes.Put(t.Context(), fleet.Node{Name: "local"}))
+	must(t, nodes.Put(t.Context(), fleet.StoredNode{Node: fleet.Node{Name: "local"}}))
 	must(t, nodes.Remove(t.Context(), "local"))
 	wantKind(t, nodes.Remove(t.Context(), "local"), fleet.NotFound)
 }

@@ -74,7 +74,7 @@ func TestBodiesOfEverySizeArriveWholeAwakeAndThroughAWake(t *testing.T) {
 	sleepAll(t, s, names...)
 	for i, u := range uploads {
 		upload(t, s, names[i]+".test", u.size, u.chunked)
-		if wakes := s.Events(names[i], "wake"); len(wakes) != 1 {
+		if wakes := s.Wakes(names[i]); len(wakes) != 1 {
 			t.Errorf("%s: %d wakes, want 1", names[i], len(wakes))
 		}
 	}

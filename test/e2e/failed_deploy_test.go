@@ -62,7 +62,7 @@ func TestADeployThatFailsLeavesEveryReplicaOfTheOldRevisionServing(t *testing.T)
 	collector := s.StartCollector()
 	good := counted(s, collector, "web", 3)
 	good.HealthCheck.Interval, good.HealthCheck.Retries = fleet.Duration(200*time.Millisecond), 2
-	good.Wake.MaxWait = fleet.Duration(2 * time.Second)
+	good.Wake.MaxWait = fleet.Duration(5 * time.Second) // a start of a slow engine takes less
 	s.Deploy(good)
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
 	before := s.Containers("web", "")
@@ -76,7 +76,7 @@ func TestADeployThatFailsLeavesEveryReplicaOfTheOldRevisionServing(t *testing.T)
 	for _, bad := range []struct {
 		spec             fleet.Spec
 		replica, because string
-	}{{exits, "web-0", "exited with code 3"}, {never, "web-0", "not ready within"}, {partly, "web-1", "exited with code 1"}} {
+	}{{exits, "web-0", "exited with code 3"}, {never, "web-0", "/status answered 503"}, {partly, "web-1", "exited with code 1"}} {
 		job, err := s.TryDeploy(bad.spec)
 		if err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func followSteps(t *testing.T, s *stand.Stand, service string) *steps {
 	t.Cleanup(cancel)
 	go func() {
 		defer close(followed.seen)
-		filter := fleet.EventFilter{Service: service, Type: fleet.EventStep, After: after}
+		filter := fleet.EventFilter{Service: service, Types: []fleet.EventType{fleet.EventStep}, After: after}
 		err := s.Client.FollowEvents(ctx, filter, func(event fleet.Event) error {
 			followed.seen <- event.Message
 			return nil

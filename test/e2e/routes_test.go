@@ -105,13 +105,14 @@ func TestEachKindOfRouteLeadsToItsServiceAwakeAndAsleep(t *testing.T) {
 
 func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 	t.Parallel()
+	const requests = 90
 	s := stand.Start(t)
 	app := s.MockApp("web", "web.test")
 	app.Replicas = 3
 	s.Deploy(app)
 	share := func() (answered map[string]int) {
 		answered = map[string]int{}
-		for range 30 {
+		for range requests {
 			body := s.Get("web.test", "/").MustBe(200).Body
 			name, _, _ := strings.Cut(strings.TrimPrefix(body, "hostname: "), "\n")
 			answered[name]++
@@ -122,7 +123,8 @@ func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 		t.Helper()
 		answered := share()
 		for _, name := range []string{"web-0", "web-1", "web-2"} {
-			if answered[name] < 8 || len(answered) != 3 { // a new document begins the turns anew
+			// Each goes to the less busy of two that are drawn: of requests one after another a third on average.
+			if answered[name] < requests/9 || len(answered) != 3 {
 				t.Errorf("%s: %v answered", state, answered)
 			}
 		}
@@ -133,7 +135,7 @@ func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 	s.WaitReplicas("web", 3)
 	evenly("woken")
 	s.Scale("web", 1)
-	if answered := share(); len(answered) != 1 || answered["web-0"] != 30 {
+	if answered := share(); len(answered) != 1 || answered["web-0"] != requests {
 		t.Errorf("with one replica: %v answered", answered)
 	}
 }

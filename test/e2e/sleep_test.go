@@ -180,7 +180,7 @@ func TestAnAppThatIsSlowToStopIsPutToSleepUnderTrafficWithoutAnError(t *testing.
 	app.StopGrace = fleet.Duration(10 * time.Second)
 	s.Deploy(app)
 	beginSleep(t, s, "web") // the traffic meets an app that does not listen any more, and cannot be started yet
-	traffic := s.StartLoad(stand.Load{Host: "web.test", Rate: 100, Limit: 30 * time.Second, Collector: collector})
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Rate: 100, Limit: stand.Held, Collector: collector})
 	s.WaitStatus("web", 15*time.Second, fleet.StatusRunning)
 	for range 3 { // sleeps that the traffic calls off
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -198,7 +198,7 @@ func TestABackupIsRestored(t *testing.T) {
 	s.Deploy(withVersion(t, s.MockApp("web", "web.test"), 1)) // after the backup: a revision,
 	s.Deploy(s.MockApp("late", "late.test"))                  // a service,
 	s.Remove("gone")                                          // and one less
-	traffic := s.StartLoad(stand.Load{Host: "web.test", Posts: -1})
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Limit: stand.Held, Posts: -1})
 	s.Spawner.Stop()
 	if output, code := s.CLI("restore", "--state-dir", s.Spawner.StateDir, backup); code != 0 {
 		t.Fatalf("restore ended with code %d: %s", code, output)

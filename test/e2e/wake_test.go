@@ -55,7 +55,7 @@ func TestABrowserSeesAPageWhileAServiceWakesAndThenTheService(t *testing.T) {
 	}
 	s.Get("web.test", "/status").MustBe(200) // a program is held meanwhile
 	s.Do(browser).MustBe(200).MustContain("<h1>mock-app</h1>")
-	if wakes := s.Events("web", fleet.EventWake); len(wakes) != 1 {
+	if wakes := s.Wakes("web"); len(wakes) != 1 {
 		t.Errorf("%d wakes, want 1", len(wakes))
 	}
 }
@@ -82,7 +82,7 @@ func TestAThousandRequestsAtASleeperAreOneStart(t *testing.T) {
 	if starts := stand.Starts(t, s.AppOf("web", 0)) - before; starts != 1 {
 		t.Errorf("the app was started %d times, want once", starts)
 	}
-	if wakes := s.Events("web", fleet.EventWake); len(wakes) != 1 {
+	if wakes := s.Wakes("web"); len(wakes) != 1 {
 		t.Errorf("%d wakes, want 1", len(wakes))
 	}
 }

@@ -69,13 +69,7 @@ func (a *ACME) start(edge *Edge) {
 	a.names.Start()
 	a.pebble = newProcess(a.t, a.dir, "pebble", tool(a.t, "pebble", "pebble"), []string{"-config", file, "-dnsserver", dns}, []string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0"})
 	a.pebble.Start()
-	Eventually(a.t, 10*time.Second, "Pebble listens", func() error {
-		connection, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", a.apiPort))
-		if err == nil {
-			connection.Close()
-		}
-		return err
-	})
+	a.pebble.awaitListening(10*time.Second, loopback(a.apiPort))
 }
 
 func (a *ACME) stop() {

@@ -1,12 +1,8 @@
 package stand
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"sync"
 
 	"edgespawner/fleet"
 )
@@ -20,7 +16,7 @@ func Boxed() Option { return func(o *options) { o.boxed = true } }
 func (e *Edge) box(t T) {
 	t.Helper()
 	program := traefikBinary(t)
-	args := []string{"run", "--rm", "--name", e.stand.Name(e.Name), "--entrypoint", "/traefik",
+	args := []string{"run", "--rm", "--name", e.stand.Name(e.Name), "--entrypoint", "/traefik", "--sysctl", edgeSysctl(t),
 		"--label", fmt.Sprintf("%s=%s", fleet.LabelRole, fleet.RoleEdge), "--label", fleet.LabelFleet + "=" + e.stand.FleetID,
 		"--volume", program + ":/traefik:ro", "--volume", e.stand.Dir + ":" + e.stand.Dir,
 	}
@@ -36,41 +32,6 @@ func overBridge(t T, port int) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(bridgeAddress(t), "0"))
 	must(t, err, "listen on the engine's bridge")
-	ctx, end := context.WithCancel(context.Background())
-	var handed sync.WaitGroup
-	handed.Go(func() {
-		for {
-			connection, err := listener.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				handed.Go(func() { handOn(ctx, connection, port) })
-			}
-		}
-	})
-	t.Cleanup(func() {
-		end()
-		listener.Close()
-		handed.Wait()
-	})
+	t.Cleanup(handOnAll(listener, func() (net.Conn, error) { return net.Dial("tcp", loopback(port)) }))
 	return listener.Addr().String()
-}
-
-func handOn(ctx context.Context, connection net.Conn, port int) {
-	defer connection.Close()
-	defer context.AfterFunc(ctx, func() { connection.Close() })()
-	target, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return // as if nobody listened here either
-	}
-	defer target.Close()
-	var back sync.WaitGroup
-	back.Go(func() {
-		_, _ = io.Copy(connection, target) // either end may go as it likes
-		connection.Close()
-	})
-	_, _ = io.Copy(target, connection)
-	target.Close()
-	back.Wait()
 }

@@ -15,6 +15,9 @@ func Docker(t T, args ...string) string {
 	return output
 }
 
+// TryDocker is Docker for a command that may fail.
+func TryDocker(args ...string) (string, error) { return docker(args...) }
+
 func docker(args ...string) (string, error) {
 	output, err := exec.Command("docker", args...).CombinedOutput()
 	text := strings.TrimRight(string(output), "\n")
@@ -57,6 +60,9 @@ func (s *Stand) Containers(service, role string) []string {
 	}
 	if role != "" {
 		args = append(args, "--filter", "label=spawner.role="+role)
+	}
+	if s.Lab != nil {
+		return s.onNodes(args...)
 	}
 	return strings.Fields(Docker(s.t, args...))
 }

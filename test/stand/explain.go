@@ -12,7 +12,11 @@ const shownLines = 60
 
 // explain shows what may tell why a test has failed.
 func (s *Stand) explain() {
-	s.t.Logf("containers of the fleet:\n%s", s.tryDocker("ps", "-a", "--filter", "label=spawner.fleet="+s.FleetID))
+	if s.Lab != nil {
+		s.explainLab()
+	} else {
+		s.t.Logf("containers of the fleet:\n%s", s.tryDocker("ps", "-a", "--filter", "label=spawner.fleet="+s.FleetID))
+	}
 	s.explainEvents()
 	if s.Spawner != nil {
 		s.t.Logf("the spawner's log, its end:\n%s", s.Spawner.LogTail(shownLines))

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,23 +18,30 @@ type Load struct {
 	Host  string
 	Edge  *Edge         // nil = the stand's first one
 	Rate  int           // requests a second; 0 = 200
-	Limit time.Duration // a client's patience; 0 = 5 s. Say 30 s where the service sleeps
+	Limit time.Duration // a client's patience; 0 = 5 s; Held where a time comes in which no replica runs
 	Posts int           // every Posts-th request posts an id; 0 = 4, negative = none
 	Path  string        // of GETs; empty = /
 	// Collector receives the ids from the app; nil = what was executed is not compared.
 	Collector *Collector
 }
 
+// Held is a client's patience where requests are held until a replica runs (DESIGN §6).
+const Held = 30 * time.Second
+
 // Traffic is a load under way.
 type Traffic struct {
 	t      T
 	load   Load
+	number int64 // of this load among those of the process: no two post the same id
 	cancel context.CancelFunc
 	done   chan struct{} // closes when the last request has ended
 
 	mu     sync.Mutex
 	report Report // guarded by mu
 }
+
+// loads counts them.
+var loads atomic.Int64
 
 // StartLoad begins traffic that lasts until Stop.
 func (s *Stand) StartLoad(load Load) *Traffic {
@@ -54,7 +62,7 @@ func (s *Stand) StartLoad(load Load) *Traffic {
 		load.Edge = s.Edges[0]
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	traffic := &Traffic{t: s.t, load: load, cancel: cancel, done: make(chan struct{})}
+	traffic := &Traffic{t: s.t, load: load, number: loads.Add(1), cancel: cancel, done: make(chan struct{})}
 	go traffic.run(ctx)
 	s.t.Cleanup(func() { traffic.end() })
 	return traffic
@@ -109,7 +117,7 @@ func (l *Traffic) run(ctx context.Context) {
 		id := ""
 		// The quotient alternates, so that posts come on both kinds of connection.
 		if l.load.Posts > 0 && (n/2)%l.load.Posts == 0 {
-			id = fmt.Sprintf("%s-%d", l.load.Host, n)
+			id = fmt.Sprintf("%s-%d-%d", l.load.Host, l.number, n)
 		}
 		requests.Go(func() { l.add(l.ask(transport, id)) })
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -112,6 +113,18 @@ func (p *Process) Memory() int {
 	}
 	p.t.Fatalf("the status of %s says nothing of its memory", p.name)
 	return 0
+}
+
+// awaitListening waits until it takes connections at an address.
+func (p *Process) awaitListening(limit time.Duration, address string) {
+	p.t.Helper()
+	Eventually(p.t, limit, p.name+" listens", func() error {
+		connection, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	})
 }
 
 // Running says whether it has been started and has not ended.

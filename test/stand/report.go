@@ -43,13 +43,15 @@ type Report struct {
 	Twice []string
 	Lost  []string
 
-	Failures     []string // the first failed requests, one by one
-	acknowledged []string // ids
-	times        []time.Duration
+	Failures     []string        // the first failed requests, one by one
+	acknowledged []string        // ids
+	times        []time.Duration // of the good ones
+	ends         []time.Duration // of all, however they ended
 }
 
 func (r *Report) add(o outcome) {
 	r.Requests++
+	r.ends = append(r.ends, o.took)
 	switch {
 	case o.err == nil && o.status == http.StatusOK:
 		r.Good++
@@ -91,6 +93,25 @@ func (r Report) Percentile(p float64) time.Duration {
 	times := slices.Clone(r.times)
 	slices.Sort(times)
 	return times[min(int(p*float64(len(times))), len(times)-1)]
+}
+
+// LongerThan counts the requests that took longer than that, however they ended.
+func (r Report) LongerThan(limit time.Duration) int {
+	count := 0
+	for _, took := range r.ends {
+		if took > limit {
+			count++
+		}
+	}
+	return count
+}
+
+// Longest is the time of the request that took longest, however it ended.
+func (r Report) Longest() time.Duration {
+	if len(r.ends) == 0 {
+		return 0
+	}
+	return slices.Max(r.ends)
 }
 
 func (r Report) String() string {

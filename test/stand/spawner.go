@@ -24,6 +24,8 @@ type Spawner struct {
 	StateDir    string
 	APIURL      string
 	FallbackURL string
+
+	fallbackPort int
 }
 
 func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o options) *Spawner {
@@ -35,6 +37,8 @@ func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o opt
 		StateDir:    filepath.Join(s.Dir, "state"),
 		APIURL:      fmt.Sprintf("http://127.0.0.1:%d", apiPort),
 		FallbackURL: fmt.Sprintf("http://127.0.0.1:%d", fallbackPort),
+
+		fallbackPort: fallbackPort,
 	}
 	args := []string{"serve",
 		fmt.Sprintf("--api-address=127.0.0.1:%d", apiPort),
@@ -58,8 +62,12 @@ func newSpawner(t T, s *Stand, root string, apiPort int, edgeToken string, o opt
 	if s.ACME != nil {
 		args = append(args, "--cert-resolver=letsencrypt", "--acme-edge="+s.Edges[0].Name)
 	}
+	if s.Lab != nil {
+		args = append(args, "--docker-host=unix://"+s.Lab.Nodes[0].Socket(), "--node-name="+s.Lab.Nodes[0].Name)
+	}
 	env := append([]string{"SPAWNER_EDGE_TOKEN=" + edgeToken}, o.env...)
-	sp.Process = newProcess(t, s.Dir, "spawner", sp.Program, append(args, o.flags...), env)
+	program, args := s.home(0).enter(sp.Program, append(args, o.flags...))
+	sp.Process = newProcess(t, s.Dir, "spawner", program, args, env)
 	return sp
 }
 
@@ -70,7 +78,7 @@ func (sp *Spawner) Successor(name string) *Spawner {
 	next := &Spawner{stand: sp.stand, Program: sp.Program, APIURL: sp.APIURL, FallbackURL: sp.FallbackURL}
 	next.StateDir = filepath.Join(sp.stand.Dir, name)
 	args := append(slices.Clone(sp.args), "--state-dir="+next.StateDir)
-	next.Process = newProcess(sp.t, sp.stand.Dir, name, sp.Program, args, sp.env)
+	next.Process = newProcess(sp.t, sp.stand.Dir, name, sp.program, args, sp.env)
 	sp.t.Cleanup(next.Kill)
 	return next
 }
@@ -133,6 +141,16 @@ func (sp *Spawner) end9() {
 func (s *Stand) CLI(args ...string) (string, int) {
 	s.t.Helper()
 	return s.CLIWithInput("", args...)
+}
+
+// StartCLI starts a command of bin/spawner that goes on, such as events -f, and
+// returns at once. It is killed at the end of the test.
+func (s *Stand) StartCLI(name string, args ...string) *Process {
+	s.t.Helper()
+	p := newProcess(s.t, s.Dir, name, s.Spawner.Program, args, []string{"SPAWNER_URL=" + s.Spawner.APIURL, "SPAWNER_TOKEN=" + s.Spawner.AdminToken()})
+	s.t.Cleanup(p.Kill)
+	p.Start()
+	return p
 }
 
 // CLIWithInput is CLI with something on standard input.

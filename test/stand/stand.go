@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgespawner/spawner/client"
+	"edgespawner/test/lab"
 )
 
 // readyTime is how long a spawner and its edges may take to be ready.
@@ -28,6 +29,10 @@ type Stand struct {
 	Edges   []*Edge
 	Client  *client.Client // as the admin
 	ACME    *ACME          // nil unless WithACME
+	Lab     *lab.Lab       // nil unless WithLab
+
+	homes    []*home  // of the edges, by number; the spawner lives in the first. Empty without a lab
+	forwards []func() // end what hands connections on between the homes
 }
 
 // Option changes what Start sets up.
@@ -41,6 +46,7 @@ type options struct {
 	fleetID  string
 	unserved bool
 	boxed    bool
+	lab      *lab.Options
 }
 
 // WithEdges starts n edges instead of one; 0 for none.
@@ -84,21 +90,30 @@ func Start(t T, opts ...Option) *Stand {
 	s.Dir = dir
 	t.Cleanup(s.takeDown)
 
+	if o.lab != nil {
+		s.startLab(*o.lab, o.edges)
+	}
 	if o.acme != "" {
 		s.ACME = newACME(t, dir)
 	}
 	edgeToken := randomHex(t, 16)
 	apiPort := FreePort(t)
 	for i := range o.edges {
-		edge := newEdge(t, s, fmt.Sprintf("edge%d", i), apiPort, edgeToken, o.boxed)
+		edge := newEdge(t, s, fmt.Sprintf("edge%d", i), apiPort, edgeToken, s.home(i), o.boxed)
 		if s.ACME != nil && i == 0 {
 			edge.useACME(s.ACME, o.acme)
 		}
 		s.Edges = append(s.Edges, edge)
 	}
 	s.Spawner = newSpawner(t, s, root, apiPort, edgeToken, o)
+	if s.Lab != nil {
+		s.connectHomes(s.ports(apiPort))
+	}
 	if !o.unserved {
 		s.StartAll()
+	}
+	if s.Lab != nil && !o.unserved {
+		s.AddNodes()
 	}
 	return s
 }
@@ -137,7 +152,11 @@ func (s *Stand) takeDown() {
 	if s.ACME != nil {
 		s.ACME.stop()
 	}
-	removeFleet(s.t, s.FleetID, s.Network)
+	if s.Lab != nil {
+		s.takeLabDown()
+	} else {
+		removeFleet(s.t, s.FleetID, s.Network)
+	}
 	if s.t.Failed() && os.Getenv("SPAWNER_KEEP") != "" {
 		s.t.Logf("kept: %s", s.Dir)
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"edgespawner/fleet"
@@ -167,9 +168,19 @@ func (s *Stand) Events(service string, kind fleet.EventType) []fleet.Event {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), callTime)
 	defer cancel()
-	events, err := s.Client.Events(ctx, fleet.EventFilter{Service: service, Type: kind, Limit: 1000})
+	filter := fleet.EventFilter{Service: service, Limit: 1000}
+	if kind != "" {
+		filter.Types = []fleet.EventType{kind}
+	}
+	events, err := s.Client.Events(ctx, filter)
 	must(s.t, err, "read events")
 	return events
+}
+
+// Wakes returns the events of a service's wakes, one for each that began.
+func (s *Stand) Wakes(service string) []fleet.Event {
+	s.t.Helper()
+	return slices.DeleteFunc(s.Events(service, fleet.EventWake), func(e fleet.Event) bool { return !strings.HasPrefix(e.Message, "Waking ") })
 }
 
 // verb calls one that becomes a job and waits until that has succeeded.

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"edgespawner/fleet"
+	"edgespawner/scheduler"
+)
+
+// nodeList is the scheduler's picture of the nodes.
+func (e *Engine) nodeList() []scheduler.Node {
+	members, now := e.members.list(), time.Now()
+	list := make([]scheduler.Node, 0, len(members))
+	for _, m := range members {
+		if m.isRemoved() {
+			continue // with the volumes that are there
+		}
+		n := m.look()
+		stock := m.inStock()
+		closed := m.closed(now)
+		if why := n.SwarmWaits(); closed == "" && why != "" && e.members.share() {
+			closed = cannotShare(why)
+		}
+		list = append(list, scheduler.Node{
+			Name: n.Name, Labels: n.Labels, Platform: n.Platform, Closed: closed, CPUShares: n.CPUs * 1024, MemoryMB: int(n.MemoryMB),
+			Images: stock.Images, Volumes: stock.Volumes, Ports: stock.Ports,
+		})
+	}
+	return list
+}
+
+// lookForPlace says where a replica of a service stands, or would be placed.
+func (e *Engine) lookForPlace(spec *fleet.Spec) (node string, err error) {
+	if node := e.ledger.stands(spec.Name, e.members.answers); node != "" {
+		return node, nil
+	}
+	spots, err := e.ledger.look(e.nodeList(), []seat{{spec: spec, index: -1}})
+	if err != nil {
+		return "", err
+	}
+	return spots[0].node, nil
+}
+
+// placeSomewhere holds a place for a replica of which nothing was found. While a
+// node does not answer and nothing fits it stands there: nothing is started there
+// now, and it is placed anew when that is down. Else the error says why it has no
+// place, unless it has to stand somewhere: its start says what is wrong then.
+func (e *Engine) placeSomewhere(spec *fleet.Spec, index int, must bool) (*claim, error) {
+	list, err := e.ledger.place(e.nodeList(), []seat{{spec: spec, index: index}})
+	if err == nil {
+		return list[0].claim, nil
+	}
+	names := e.nodeNames()
+	if last := names[len(names)-1]; !e.members.answers(last) {
+		return e.ledger.hold(last, spec, index), nil
+	}
+	if !must {
+		return nil, err
+	}
+	return e.ledger.hold(names[0], spec, index), nil
+}
+
+// places are those of the replicas that a rollout is going to make, held from
+// before its first change, so that no other takes them and none begins that
+// cannot be finished.
+type places struct {
+	ledger *ledger
+	of     map[int]*claim
+}
+
+// reserve holds a place for each replica that a plan makes, and says in the plan
+// which of them hold the host ports of their nodes, and which must wait until
+// the one before has ended. The error says why one cannot be placed, and then no
+// place is held.
+func (e *Engine) reserve(stand []standing, changes []change, print *blueprint, want int) (*places, error) {
+	nodes := e.nodeList()
+	seats, which := seatsOf(changes, print, nodes)
+	p := &places{ledger: e.ledger, of: map[int]*claim{}}
+	if len(seats) == 0 {
+		return p, nil
+	}
+	list, err := e.ledger.place(nodes, seats)
+	if err != nil {
+		return nil, err
+	}
+	holder := publishers(stand, want)
+	for i, c := range which {
+		p.of[c.index] = list[i].claim
+		c.placed(list[i].claim.node, holder, print)
+		c.stopFirst = c.stopFirst || list[i].stopFirst
+	}
+	return p, nil
+}
+
+// fewPlaces is how many replicas are named with their places.
+const fewPlaces = 8
+
+// String names the places, by the index of their replicas.
+func (p *places) String() string {
+	indexes := slices.Sorted(maps.Keys(p.of))
+	var parts []string
+	for _, index := range indexes[:min(fewPlaces, len(indexes))] {
+		parts = append(parts, fmt.Sprintf("%s on %s", fleet.ReplicaName(p.of[index].demand.Service, index), p.of[index].node))
+	}
+	text := strings.Join(parts, ", ")
+	if more := len(indexes) - len(parts); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// tellPlaces lets the step that looked for a place say which each replica has.
+func (j *jobRun) tellPlaces(p *places) {
+	if len(p.of) < 2 {
+		return
+	}
+	text, told := p.String(), false
+	j.change(func(job *fleet.Job) {
+		for i := range job.Steps {
+			if job.Steps[i].Verb == "place" {
+				job.Steps[i].Detail, told = text, true
+			}
+		}
+	})
+	if told {
+		j.engine.record(fleet.Event{Type: fleet.EventStep, Service: j.service, Message: fmt.Sprintf("placed %s: %s", j.job.Subject(), text), By: j.job.By})
+	}
+}
+
+// foresee is reserve for a plan that is only told: it holds no place.
+func (e *Engine) foresee(stand []standing, changes []change, print *blueprint, want int) error {
+	nodes := e.nodeList()
+	seats, which := seatsOf(changes, print, nodes)
+	spots, err := e.ledger.look(nodes, seats)
+	if err != nil {
+		return err
+	}
+	holder := publishers(stand, want)
+	for i, c := range which {
+		c.placed(spots[i].node, holder, print)
+		c.to, c.stopFirst = spots[i].node, c.stopFirst || spots[i].stopFirst
+	}
+	return nil
+}
+
+// seatsOf are what the replicas that a plan makes ask for, and their changes.
+func seatsOf(changes []change, print *blueprint, nodes []scheduler.Node) (seats []seat, which []*change) {
+	for i := range changes {
+		c := &changes[i]
+		if (c.kind == changeCreate || c.kind == changeReplace) && !c.made {
+			seats = append(seats, seat{spec: print.spec, platforms: platforms(print.image), index: c.index, from: c.node, to: c.to, fixed: c.inPlace && takesReplicas(nodes, c.node)})
+			which = append(which, c)
+		}
+	}
+	return seats, which
+}
+
+// notePlaced keeps why replicas could not be placed, for who asks why.
+func (a *actor) notePlaced(err error) {
+	a.unplaced = ""
+	if err != nil {
+		a.unplaced = err.Error()
+	}
+}
+
+// takesReplicas says whether a node can be given something new.
+func takesReplicas(nodes []scheduler.Node, name string) bool {
+	return slices.ContainsFunc(nodes, func(n scheduler.Node) bool { return n.Name == name && n.Closed == "" })
+}
+
+// take hands a place over to the replica that is made there.
+func (p *places) take(index int) (*claim, error) {
+	place, ok := p.of[index]
+	if !ok {
+		return nil, errors.New("no place is held for it")
+	}
+	delete(p.of, index)
+	return place, nil
+}
+
+// release gives up what was not taken.
+func (p *places) release() {
+	for index, place := range p.of {
+		p.ledger.release(place)
+		delete(p.of, index)
+	}
+}

@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+const sharedOfFleet = "z-" + fakeFleet + "-shared-"
+
+// inSwarm runs a test over nodes a and b of one swarm and c, which is in none;
+// each has a bridge of its own, and an edge runs on a.
+func inSwarm(t *testing.T, test func(w *world)) {
+	t.Helper()
+	synctestWorld(t, func(w *world) {
+		w.docker.node.Name = "a"
+		w.docker.edge = map[string]netip.Addr{}
+		w.cluster.add("b")
+		w.cluster.add("c")
+		for _, d := range w.cluster.nodes {
+			bridge := d.networks["traefiknet"]
+			bridge.Driver = driverBridge
+			d.networks["traefiknet"] = bridge
+			if d.node.Name != "c" {
+				d.node.Swarm = &fleet.NodeSwarm{ID: d.node.Name, Manager: d.node.Name == "a"}
+			}
+		}
+	}, test)
+}
+
+// networksOf are the networks of a service's sandboxes, by node.
+func (w *world) networksOf(service string) map[string]string {
+	found := map[string]string{}
+	w.cluster.mu.Lock()
+	defer w.cluster.mu.Unlock()
+	for _, d := range w.cluster.nodes {
+		for _, b := range d.boxes {
+			for _, a := range b.config.Networks {
+				if b.config.Labels[fleet.LabelService] == service {
+					found[d.node.Name] = a.Network
+				}
+			}
+		}
+	}
+	return found
+}
+
+func (w *world) edgeIsOn() []string {
+	w.cluster.mu.Lock()
+	defer w.cluster.mu.Unlock()
+	return slices.Sorted(maps.Keys(w.docker.edge))
+}
+
+func TestNodesOfOneSwarmShareANetworkAndTheEdgeOfAnyOfThemIsOnIt(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		want := map[string]string{"a": sharedOfFleet + "traefiknet", "b": sharedOfFleet + "traefiknet", "c": "traefiknet"}
+		if got := w.networksOf("web"); !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if got := w.edgeIsOn(); !slices.Equal(got, []string{sharedOfFleet + "traefiknet"}) {
+			t.Errorf("the edge of a is on %v", got)
+		}
+		addresses := map[netip.Addr]bool{}
+		for _, e := range w.endpoints("web") {
+			addresses[addressOf(e)] = true
+		}
+		if len(addresses) != 3 {
+			t.Errorf("addresses %v", addresses)
+		}
+	})
+}
+
+func TestAnEdgeReachesASharedNetworkOfReplicasElsewhereAndLeavesItWithTheLast(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		one := w.spec("one", "app:1", 1)
+		one.Networks = []string{"team"}
+		one.Placement.Constraints = []fleet.Constraint{"node==b"}
+		w.deployed(one)
+		if got := w.edgeIsOn(); !slices.Equal(got, []string{sharedOfFleet + "team"}) {
+			t.Errorf("once a replica is on b the edge of a is on %v", got)
+		}
+		two := w.spec("two", "app:2", 1)
+		two.Networks = []string{"team"}
+		two.Placement.Constraints = []fleet.Constraint{"node==a"}
+		w.deployed(two)
+		team := sharedOfFleet + "team"
+		if got := w.edgeIsOn(); !slices.Equal(got, []string{team}) {
+			t.Errorf("the edge of a is on %v", got)
+		}
+		w.succeeded(w.engine().Remove(w.ctx, "two", "tester"))
+		if got := w.edgeIsOn(); !slices.Equal(got, []string{team}) {
+			t.Errorf("with a replica on b the edge of a is on %v", got)
+		}
+		w.succeeded(w.engine().Remove(w.ctx, "one", "tester"))
+		if got := w.edgeIsOn(); len(got) > 0 {
+			t.Errorf("without any the edge of a is on %v", got)
+		}
+		for _, d := range w.cluster.nodes {
+			if _, err := d.findNetwork(team); err == nil {
+				t.Errorf("%s still has it", d.node.Name)
+			}
+		}
+	})
+}
+
+func TestASharedNetworkStaysWithItsEdgesForWhoComesAsTheLastOneLeaves(t *testing.T) {
+	team := sharedOfFleet + "team"
+	for after := time.Duration(0); after < 1500*time.Millisecond; after += 25 * time.Millisecond {
+		inSwarm(t, func(w *world) {
+			on := func(name, node string) fleet.Spec {
+				spec := w.spec(name, "app:1", 1)
+				spec.Networks = []string{"team"}
+				spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
+				return spec
+			}
+			w.deployed(on("leaves", "a"))
+			for _, name := range []string{"a", "b", "c"} {
+				w.on(name).slow = 50 * time.Millisecond
+			}
+			removed, err := w.engine().Remove(w.ctx, "leaves", "tester")
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(after)
+			job := w.done(w.engine().Deploy(w.ctx, on("comes", "b"), "tester", false))
+			if end := w.wait(removed); end.State != fleet.JobSucceeded || job.State != fleet.JobSucceeded {
+				t.Errorf("%s apart the remove %s: %s; the deploy %s: %s", after, end.State, end.Error, job.State, job.Error)
+			}
+			_, err = w.on("b").findNetwork(team)
+			if got := w.edgeIsOn(); !slices.Equal(got, []string{team}) || err != nil {
+				t.Errorf("%s apart the edge of a is on %v, the network: %v", after, got, err)
+			}
+		})
+	}
+}
+
+func TestThatNoSubnetIsFreeForASharedNetworkIsSaid(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		w.cluster.mu.Lock()
+		w.docker.networks["corp"] = fleet.Network{ID: "n1", Name: "corp", Driver: driverBridge, Subnet: netip.MustParsePrefix("10.128.0.0/9")}
+		w.cluster.mu.Unlock()
+		spec := w.spec("web", "app:1", 1)
+		spec.Placement.Constraints = []fleet.Constraint{"node==a"}
+		job := w.deploy(spec)
+		if want := "none of the subnets from 10.200.0.0/20 to 10.207.240.0/20 is free; of the last: subnet: overlaps corp"; job.State != fleet.JobFailed || !strings.Contains(job.Error, want) {
+			t.Errorf("the deploy %s: %s, want %q", job.State, job.Error, want)
+		}
+	})
+}
+
+func TestASwarmOfOneNodeKeepsItsBridge(t *testing.T) {
+	synctestWorld(t, func(w *world) {
+		bridge := w.docker.networks["traefiknet"]
+		bridge.Driver = driverBridge
+		w.docker.networks["traefiknet"] = bridge
+		w.docker.node.Swarm = &fleet.NodeSwarm{ID: "a", Manager: true}
+	}, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 2))
+		if got := fmt.Sprint(w.networksOf("web")); strings.Contains(got, "shared") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestAnImageOfOneNodeIsBroughtToTheOthers(t *testing.T) {
+	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
+		w.cluster.mu.Lock()
+		for _, name := range []string{"b", "c"} {
+			d := w.on(name)
+			delete(d.images, "app:1")
+			delete(d.images, "sha256:app-1")
+		}
+		w.cluster.mu.Unlock()
+		spec := w.spec("web", "app:1", 3)
+		spec.Pull = fleet.PullNever
+		w.deployed(spec)
+		if got := fmt.Sprint(w.spread("web")); got != "map[a:1 b:1 c:1]" {
+			t.Errorf("web stands on %s", got)
+		}
+	})
+}
+
+// waitFor lets what a node's engine says of its swarm be that it waits; empty = it works.
+func (d *fakeDocker) waitFor(why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.node.Swarm = &fleet.NodeSwarm{ID: d.node.Name, Waits: why}
+}
+
+func TestANodeThatIsBackGetsNothingNewUntilItHasFoundItsSwarm(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 2))
+		b := w.on("b")
+		b.silence(false)
+		time.Sleep(3 * time.Second)
+		b.waitFor("it has not found its swarm's managers")
+		b.speak()
+		time.Sleep(time.Second)
+		solo := w.spec("solo", "app:2", 1)
+		solo.Placement.Constraints = []fleet.Constraint{"node==b"}
+		if job := w.deploy(solo); job.State != fleet.JobFailed || !strings.Contains(job.Error, "cannot use the network that nodes share yet: it has not found its swarm's managers") {
+			t.Errorf("a deploy on b %s: %s", job.State, job.Error)
+		}
+		w.deployed(w.spec("more", "app:3", 4))
+		if got := w.spread("more")["b"]; got != 0 {
+			t.Errorf("b got %d replicas", got)
+		}
+		b.waitFor("")
+		time.Sleep(2 * time.Second)
+		w.deployed(solo)
+		if got := w.networksOf("solo")["b"]; got != sharedOfFleet+"traefiknet" {
+			t.Errorf("solo is on %q", got)
+		}
+		var told []string
+		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
+		for _, e := range events {
+			if strings.Contains(e.Message, "network that nodes share") {
+				told = append(told, e.Message)
+			}
+		}
+		if err != nil || len(told) != 2 {
+			t.Errorf("told %q, %v", told, err)
+		}
+	})
+}
+
+func TestANetworkThatANodeIsToldOfLateIsWaitedFor(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		late := 3
+		b := w.on("b")
+		b.mu.Lock()
+		b.fault = func(verb, name string) error { // runs under the engine's lock
+			if verb != "create" || name != "solo-0.net" || late == 0 {
+				return nil
+			}
+			late--
+			return &fleet.Error{Kind: fleet.NotFound, Field: fieldNetworks, Message: "network " + sharedOfFleet + "traefiknet not found"}
+		}
+		b.mu.Unlock()
+		solo := w.spec("solo", "app:2", 1)
+		solo.Placement.Constraints = []fleet.Constraint{"node==b"}
+		job := w.deploy(solo)
+		if step := stepOf(t, job, "create"); job.State != fleet.JobSucceeded || step.Attempts != 4 {
+			t.Errorf("the deploy %s: %s\n%s", job.State, job.Error, describeSteps(job))
+		}
+	})
+}

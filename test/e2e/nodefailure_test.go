@@ -1,0 +1,388 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"edgespawner/fleet"
+	"edgespawner/test/lab"
+	"edgespawner/test/stand"
+)
+
+// givenUp is how soon after its silence a node must be down.
+const givenUp = 10 * time.Second
+
+// cluster is an installation on three joined engines, with a service that has
+// a replica on each of them and counts what it is asked.
+func cluster(t *testing.T, edges int) (*stand.Stand, *stand.Collector) {
+	t.Helper()
+	s := stand.Start(t, stand.WithLab(lab.Options{Nodes: 3, Swarm: true}), stand.WithEdges(edges))
+	collector := s.StartCollector()
+	s.Deploy(counted(s, collector, "web", 3))
+	if nodes := nodesOf(s.Service("web")); len(nodes) != 3 {
+		t.Fatalf("the replicas are on %v, want one on each node", nodes)
+	}
+	return s, collector
+}
+
+// pinned is a mock-app for one node alone.
+func pinned(s *stand.Stand, name, node string) fleet.Spec {
+	spec := s.MockApp(name, name+".test")
+	spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
+	return spec
+}
+
+// mustBeQuick fails the test when something on a healthy node takes as long as
+// if it had waited for a sick one.
+func mustBeQuick(t *testing.T, what string, within time.Duration, do func()) {
+	t.Helper()
+	began := time.Now()
+	do()
+	if took := time.Since(began); took > within {
+		t.Errorf("%s took %v, want at most %v", what, took.Round(time.Millisecond), within)
+	}
+}
+
+// worksBeside deploys, sleeps and wakes a service on node-1 while another node is sick.
+func worksBeside(t *testing.T, s *stand.Stand, name string) {
+	t.Helper()
+	mustBeQuick(t, "a deploy on node-1", 8*time.Second, func() { s.Deploy(pinned(s, name, "node-1")) })
+	mustBeQuick(t, "sleep on node-1", 8*time.Second, func() { s.Sleep(name) })
+	mustBeQuick(t, "a wake on node-1", 2*time.Second, func() { s.Get(name+".test", "/").MustBe(200) })
+}
+
+const (
+	// prompt is how long no request takes that was not in hand of a machine that is lost.
+	prompt = 5 * time.Second
+	// givenUpBy is what the kernel of an edge takes at most to give up a
+	// connection: with its tcp_retries2 of 5 some 13 to 25 s, and a dial in vain.
+	givenUpBy = 35 * time.Second
+	// patient is a client that outwaits it.
+	patient = 60 * time.Second
+)
+
+// mustHaveFreed accepts, of the requests that were in the hands of something that
+// went without a packet, that they waited for the edge's kernel. Nobody waits for
+// longer, and none failed, beside POSTs that were refused: nobody can know what
+// became of them. Of acknowledged ones, which nothing sends again, a load of short
+// answers has at most one.
+func mustHaveFreed(t *testing.T, report stand.Report, inHand int) {
+	t.Helper()
+	waited := report.LongerThan(prompt)
+	t.Logf("%d requests waited, the longest for %v", waited, report.Longest().Round(time.Millisecond))
+	if waited > inHand {
+		t.Errorf("%d requests waited for longer than %v, want at most the %d that were in hand", waited, prompt, inHand)
+	}
+	if hang := report.LongerThan(givenUpBy); hang > 1 || report.Errors > hang {
+		t.Errorf("%d requests failed and %d waited for longer than %v:\n%s", report.Errors, hang, givenUpBy, strings.Join(report.Failures, "\n"))
+	}
+	if len(report.Twice)+len(report.Lost) > 0 {
+		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
+	}
+}
+
+// mustHaveLostOnly accepts, beside POSTs that were refused, that clients of little
+// patience did not wait until what went with a machine or a network was given up.
+func mustHaveLostOnly(t *testing.T, report stand.Report, inHand int) {
+	t.Helper()
+	if report.Errors > inHand {
+		t.Errorf("%d requests failed, want at most the %d that the lost machine had:\n%s", report.Errors, inHand, strings.Join(report.Failures, "\n"))
+	}
+	if len(report.Twice)+len(report.Lost) > 0 {
+		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
+	}
+}
+
+// containersOf are the names of the fleet's apps and sandboxes on a node, running or not.
+func containersOf(t *testing.T, s *stand.Stand, node *lab.Node) []string {
+	t.Helper()
+	said := dockerOn(t, node, "ps", "-a", "--format", "{{.Names}}", "--filter", "label="+fleet.LabelFleet+"="+s.FleetID, "--filter", "label="+fleet.LabelService)
+	names := strings.Fields(said)
+	slices.Sort(names)
+	return names
+}
+
+// mustTell fails the test unless an event of a node says these words.
+func mustTell(t *testing.T, s *stand.Stand, words string) {
+	t.Helper()
+	var said []string
+	for _, event := range s.Events("", fleet.EventNode) {
+		if strings.Contains(event.Message, words) {
+			return
+		}
+		said = append(said, event.Message)
+	}
+	t.Errorf("no event says %q:\n%s", words, strings.Join(said, "\n"))
+}
+
+func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T) {
+	s, collector := cluster(t, 1)
+	lost := s.Lab.Nodes[2]
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector, Limit: patient})
+	s.KillNode(lost) // a manager of the swarm too
+	s.WaitNode(lost.Name, givenUp, fleet.NodeDown)
+	stand.Eventually(t, 20*time.Second, "web has its replicas elsewhere", func() error {
+		if err := whole(s, "web"); err != nil {
+			return err
+		}
+		if nodes := nodesOf(s.Service("web")); nodes[lost.Name] > 0 {
+			return fmt.Errorf("they are on %v", nodes)
+		}
+		return nil
+	})
+	worksBeside(t, s, "beside")
+
+	s.Break("heal "+lost.Name, lost.Heal)
+	s.WaitNode(lost.Name, 20*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 20*time.Second, "its strays are removed", func() error {
+		if left := containersOf(t, s, lost); len(left) > 0 {
+			return fmt.Errorf("there are %v", left)
+		}
+		return nil
+	})
+	mustHaveFreed(t, traffic.Stop(), 3)
+	if err := whole(s, "web"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestASilentEngineWhoseReplicasServeKeepsItsRoutes(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		deed func(context.Context, *lab.Node) error
+		heal func(context.Context, *lab.Node) error
+	}{
+		{"frozen", func(_ context.Context, n *lab.Node) error { return n.Freeze() }, func(_ context.Context, n *lab.Node) error { return n.Thaw() }},
+		{"cut off", func(ctx context.Context, n *lab.Node) error { return n.Cut(ctx, lab.CutEngine) }, func(ctx context.Context, n *lab.Node) error { return n.Mend(ctx) }},
+	} {
+		// Engines of their own for each: one that was frozen may be taken for gone by
+		// the others of its swarm for a while, and its addresses with it.
+		t.Run(c.what, func(t *testing.T) {
+			s, collector := cluster(t, 1)
+			sick := s.Lab.Nodes[1]
+			before := containersOf(t, s, sick)
+			traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+			s.Break(c.what, func(ctx context.Context) error { return c.deed(ctx, sick) })
+			s.WaitNode(sick.Name, givenUp, fleet.NodeUnmanaged)
+			worksBeside(t, s, "beside")
+			stand.Always(t, time.Second, "its replicas keep their routes", func() error { return stillOn(s, sick.Name) })
+			traffic.Stop().MustBeClean(t)
+			s.Break("heal", func(ctx context.Context) error { return c.heal(ctx, sick) })
+			s.WaitNode(sick.Name, 20*time.Second, fleet.NodeReady)
+			if after := containersOf(t, s, sick); !slices.Equal(before, after) {
+				t.Errorf("the node has %v, want what it had: %v", after, before)
+			}
+		})
+	}
+}
+
+// stillOn says whether web still counts its replica on a node as ready.
+func stillOn(s *stand.Stand, node string) error {
+	detail := s.Service("web")
+	if detail.Ready() != 3 || nodesOf(detail)[node] != 1 {
+		return fmt.Errorf("%d replicas are ready, on %v", detail.Ready(), nodesOf(detail))
+	}
+	return nil
+}
+
+func TestAnEngineThatIsKilledAndStartedAgainCostsNoRequest(t *testing.T) {
+	s, collector := cluster(t, 1)
+	sick := s.Lab.Nodes[1]
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+	s.Break("kill an engine", func(context.Context) error { return sick.KillEngine() })
+	s.WaitNode(sick.Name, givenUp, fleet.NodeUnmanaged)
+	worksBeside(t, s, "beside")
+	s.Break("start it", sick.StartEngine) // a new dockerd stops what the one before has started
+	s.WaitNode(sick.Name, 20*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 30*time.Second, "web is whole", func() error { return whole(s, "web") })
+	traffic.Stop().MustBeCleanButRefused(t)
+}
+
+func TestASlowEngineDelaysNobodyElseAndGetsNothingNew(t *testing.T) {
+	s, collector := cluster(t, 1)
+	slow := s.Lab.Nodes[1]
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+	var restore func() error
+	s.Break("slow an engine down", func(ctx context.Context) (err error) {
+		restore, err = slow.Slow(ctx, 2*time.Second)
+		return err
+	})
+	worksBeside(t, s, "beside")
+	s.WaitNode(slow.Name, givenUp, fleet.NodeUnmanaged)
+	worksBeside(t, s, "beside-it")
+	mustBeQuick(t, "a deploy of two replicas", 15*time.Second, func() {
+		two := s.MockApp("two", "two.test")
+		two.Replicas = 2
+		s.Deploy(two)
+	})
+	if nodes := nodesOf(s.Service("two")); nodes[slow.Name] > 0 {
+		t.Errorf("new replicas are on %v", nodes)
+	}
+	if err := restore(); err != nil {
+		t.Error(err)
+	}
+	s.WaitNode(slow.Name, 20*time.Second, fleet.NodeReady)
+	s.Deploy(pinned(s, "slow", slow.Name))
+	traffic.Stop().MustBeClean(t)
+}
+
+func TestAFullDiskFailsWhatNeedsItAndDelaysNobodyElse(t *testing.T) {
+	s := stand.Start(t, stand.WithLab(lab.Options{Nodes: 2, Swarm: true, DiskMB: map[string]int{"node-2": 300}}))
+	full := s.Lab.Nodes[1]
+	s.Break("fill a disk", func(context.Context) error { return full.Fill() })
+	worksBeside(t, s, "beside")
+	job, err := s.TryDeploy(pinned(s, "full", full.Name))
+	if err != nil || job.State != fleet.JobFailed || !strings.Contains(job.Error, "no space left on device") {
+		t.Errorf("a deploy on a full disk: %s %q, %v", job.State, job.Error, err)
+	}
+	worksBeside(t, s, "beside-it")
+	s.Break("free the disk", func(context.Context) error { return full.Free() })
+	s.Deploy(pinned(s, "full", full.Name))
+	s.Get("full.test", "/").MustBe(200)
+}
+
+func TestTheSpawnersOwnNodeIsLostAndAnEdgeElsewhereServesOn(t *testing.T) {
+	const inHand = 3 // nobody withdraws the route of the replica that went with it, or takes over what it had
+	s, collector := cluster(t, 2)
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Edge: s.Edges[1], Collector: collector, Limit: patient})
+	s.KillNode(s.Lab.Nodes[0])
+	stand.Always(t, 15*time.Second, "the edge serves", func() error {
+		if report := traffic.SoFar(); report.Errors > min(inHand, report.LongerThan(prompt)) {
+			return fmt.Errorf("%s\n%s", report, strings.Join(report.Failures, "\n"))
+		}
+		return nil
+	})
+	report := traffic.Stop()
+	mustHaveLostOnly(t, report, min(inHand, report.LongerThan(prompt)))
+}
+
+func TestWhenMostNodesFallSilentNothingIsChangedAndSaidSo(t *testing.T) {
+	s, _ := cluster(t, 1)
+	before := s.Containers("web", "")
+	for _, node := range s.Lab.Nodes[1:] {
+		s.Break("cut "+node.Name, func(ctx context.Context) error { return node.Cut(ctx, lab.CutAll) })
+	}
+	for _, node := range s.Lab.Nodes[1:] {
+		s.WaitNode(node.Name, givenUp, fleet.NodeSilent, fleet.NodeSuspected)
+	}
+	// The default is to give a node up 5 s after its silence.
+	stand.Always(t, 7*time.Second, "nothing is given up", func() error {
+		for _, node := range s.Lab.Nodes {
+			if s.Node(node.Name).State == fleet.NodeDown {
+				return fmt.Errorf("%s is down", node.Name)
+			}
+		}
+		return nil
+	})
+	mustTell(t, s, "More than half of the nodes fell silent at once")
+	for _, node := range s.Lab.Nodes[1:] {
+		s.Break("mend "+node.Name, node.Mend)
+		s.WaitNode(node.Name, 20*time.Second, fleet.NodeReady)
+	}
+	stand.Eventually(t, 40*time.Second, "web is whole", func() error { return whole(s, "web") })
+	if after := s.Containers("web", ""); !slices.Equal(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(after))) {
+		t.Errorf("the containers are %v, and were %v", after, before)
+	}
+}
+
+func TestANodeThatFlapsKeepsWhatItHasAndGetsNothingNewForAWhile(t *testing.T) {
+	s, _ := cluster(t, 1)
+	flapping := s.Lab.Nodes[2]
+	before := containersOf(t, s, flapping)
+	for range 3 {
+		s.Break("cut", func(ctx context.Context) error { return flapping.Cut(ctx, lab.CutEngine) })
+		s.WaitNode(flapping.Name, givenUp, fleet.NodeUnmanaged)
+		s.Break("mend", flapping.Mend)
+		s.WaitNode(flapping.Name, 20*time.Second, fleet.NodeReady)
+	}
+	if after := containersOf(t, s, flapping); !slices.Equal(before, after) {
+		t.Errorf("the node has %v, want what it had: %v", after, before)
+	}
+	if job, err := s.TryDeploy(pinned(s, "new", flapping.Name)); err != nil || job.State != fleet.JobFailed || !strings.Contains(job.Error, "back so often") {
+		t.Errorf("a deploy on a node that flaps: %+v, %v", job, err)
+	}
+}
+
+func TestASecondSpawnerThatComesByAnotherEngineStandsBy(t *testing.T) {
+	s, collector := cluster(t, 1)
+	before := s.Containers("web", "")
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+	second := s.Spawner.Successor("second")
+	// It looks at the fleet from another of its engines.
+	second.SetFlag("--docker-host=unix://" + s.Lab.Nodes[1].Socket())
+	second.SetFlag("--node-name=node-2")
+	second.SetFlag("--api-address=127.0.0.1:0")
+	second.SetFlag("--fallback-address=127.0.0.1:0")
+	second.Start()
+	stand.Eventually(t, 15*time.Second, "the second one stands by or refuses", func() error {
+		if log := second.Log(); !strings.Contains(log, "another spawner of this fleet") {
+			return fmt.Errorf("it says:\n%s", second.LogTail(5))
+		}
+		return nil
+	})
+	s.Deploy(counted(s, collector, "beside", 1))
+	traffic.Stop().MustBeClean(t)
+	if after := s.Containers("web", ""); !slices.Equal(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(after))) {
+		t.Errorf("the containers are %v, and were %v", after, before)
+	}
+}
+
+func TestAStandbyTakesOverWithTheNodesWhenTheSpawnerDies(t *testing.T) {
+	s := stand.Start(t, stand.WithLab(lab.Options{Nodes: 2, Swarm: true}))
+	collector := s.StartCollector()
+	s.Deploy(counted(s, collector, "web", 2))
+	s.Deploy(pinned(s, "nap", "node-2"))
+	s.Sleep("nap")
+	before := s.Containers("web", "")
+	first, second := s.Spawner, s.Spawner.Successor("second")
+	second.StateDir = first.StateDir // a database and its key that both have, as on a shared disk
+	second.SetFlag("--state-dir=" + second.StateDir)
+	second.Start()
+	mustStandBy(t, second, first)
+
+	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
+	first.Kill()
+	s.Spawner, s.Client = second, nil
+	second.WaitReady()
+	s.Edges[0].WaitFed()
+	for _, node := range s.Lab.Nodes {
+		s.WaitNode(node.Name, 20*time.Second, fleet.NodeReady)
+	}
+	stand.Eventually(t, 20*time.Second, "web is whole", func() error { return whole(s, "web") })
+	s.Get("nap.test", "/").MustBe(200)
+	s.Deploy(pinned(s, "fresh", "node-2"))
+	s.Get("fresh.test", "/").MustBe(200)
+
+	first.Start() // as whoever looks after it does
+	mustStandBy(t, first, second)
+	traffic.Stop().MustBeClean(t)
+	if after := s.Containers("web", ""); !slices.Equal(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(after))) {
+		t.Errorf("the containers are %v, and were %v", after, before)
+	}
+	if nodes := nodesOf(s.Service("web")); len(nodes) != 2 {
+		t.Errorf("web is on %v", nodes)
+	}
+}
+
+// mustStandBy waits until a spawner stands by, and looks whether it and the one at work stay so.
+func mustStandBy(t *testing.T, standby, atWork *stand.Spawner) {
+	t.Helper()
+	stand.Eventually(t, 15*time.Second, "a spawner stands by", func() error {
+		if !strings.Contains(standby.Log(), "Standing by") {
+			return fmt.Errorf("it says:\n%s", standby.LogTail(5))
+		}
+		return nil
+	})
+	stand.Always(t, 3*time.Second, "one stands by and the other is at work", func() error {
+		if !standby.Running() || !atWork.Running() {
+			return fmt.Errorf("the one that stands by runs: %v, the one at work: %v\n%s", standby.Running(), atWork.Running(), atWork.LogTail(5))
+		}
+		return nil
+	})
+}
