@@ -172,14 +172,15 @@ func (o *rollout) finish(edges int) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range old {
+	err = abreast(o.run, old, (*replica).where, func(r *replica) error {
 		err := o.run.stepWith(o.engine.life, "remove", r.name(), func(context.Context) (string, error) { return "", o.discard(r) })
 		if err != nil && o.engine.life.Err() == nil {
 			o.run.warn("what was replaced could not be removed yet: %s", err)
 		}
-	}
+		return nil // the others are removed all the same
+	})
 	o.certify()
-	return nil
+	return err
 }
 
 // certify waits for the certificates of a new revision with TLS, and says so when there are none yet.

@@ -201,6 +201,37 @@ func TestANodeThatFallsSilentWhileItIsListedIsGivenUpJustAsSoon(t *testing.T) {
 	})
 }
 
+// healths are those of a service's replicas, by node, as they are told.
+func (w *world) healths(name string) string {
+	w.t.Helper()
+	service, err := w.engine().Service(name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var list []string
+	for _, c := range service.Containers {
+		list = append(list, fmt.Sprintf("%s:%s", c.NodeID, c.Health))
+	}
+	slices.Sort(list)
+	return strings.Join(list, " ")
+}
+
+func TestWhenMostEnginesFallSilentAndTheirReplicasServeTheyAreToldAsHealthy(t *testing.T) {
+	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		w.on("a").silence(false)
+		w.on("b").silence(false)
+		w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+		w.until("all are told as healthy", func() bool { return w.healths("web") == "a:healthy b:healthy c:healthy" })
+		w.untilNode("a", fleet.NodeUnmanaged)
+		w.on("a").silence(true) // what runs there falls silent, too
+		w.until("it is told", func() bool { return w.healths("web") == "a:unknown b:healthy c:healthy" })
+		if len(w.endpoints("web")) != 3 {
+			t.Error(w.picture())
+		}
+	})
+}
+
 func TestWhenMostNodesFallSilentNothingIsChanged(t *testing.T) {
 	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
@@ -214,6 +245,9 @@ func TestWhenMostNodesFallSilentNothingIsChanged(t *testing.T) {
 		}
 		if got := fmt.Sprint(w.spread("web")); got != "map[a:1 b:1 c:1]" {
 			t.Errorf("web stands on %s", got)
+		}
+		if got := w.healths("web"); got != "a:unknown b:unknown c:healthy" {
+			t.Errorf("told: %s", got)
 		}
 		w.deployed(w.spec("late", "app:1", 1)) // what is asked for is done where a node answers
 		if got := fmt.Sprint(w.spread("late")); got != "map[c:1]" {

@@ -64,6 +64,8 @@ type jobRun struct {
 	id, service, lane string // the job's
 	atWork            bool   // it waits for nothing any more; of the queue
 	parked            bool   // it does nothing any more; of the queue
+	abreast           int    // goroutines that carry out its steps side by side; of the queue
+	resting           int    // of these, or it itself, at rest until the end of the process; of the queue
 
 	mu  sync.Mutex
 	job fleet.Job

@@ -56,10 +56,12 @@ func TestAProcessThatIsKilledAtAnyStepIsTakenUpByTheNext(t *testing.T) {
 			w.behaveAs("web-1.r2", behaviour{exits: true, exitCode: 1})
 			w.behaveAs("web-1.r2.2", behaviour{exits: true, exitCode: 1})
 		}), false, 7, 0},
-		"an update of a sleeper": {func(w *world) { w.asleep(w.spec("web", "app:1", 2)) }, deploy(nil), true, 7, 0},
-		"scaling up":             {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 3, "tester") }, false, 6, 1},
-		"scaling down":           {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 6, 0},
-		"a restart":              {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") }, false, 6, 2},
+		"an update of a sleeper":                {func(w *world) { w.asleep(w.spec("web", "app:1", 2)) }, deploy(nil), true, 7, 0},
+		"scaling up":                            {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 3, "tester") }, false, 6, 1},
+		"scaling up by several, side by side":   {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 5, "tester") }, false, 8, 3},
+		"scaling down by several, side by side": {deployed(func(s *fleet.Spec) { s.Replicas = 5 }), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 8, 0},
+		"scaling down":                          {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 1, "tester") }, false, 6, 0},
+		"a restart":                             {deployed(nil), func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") }, false, 6, 2},
 		"a rollback": {func(w *world) {
 			w.deployed(w.spec("web", "app:2", 2))
 			w.deployed(w.spec("web", "app:1", 2))

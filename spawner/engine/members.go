@@ -216,6 +216,21 @@ func (s *members) answers(name string) bool {
 	}
 }
 
+// healthOn is the health of a replica on a node: unknown while neither its engine
+// answers nor anything that runs there.
+func (s *members) healthOn(node string, health fleet.Health) fleet.Health {
+	m, ok := s.get(node)
+	if !ok {
+		return health
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if health == fleet.Healthy && m.judge.muted() {
+		return fleet.Unknown
+	}
+	return health
+}
+
 // allAnswer says whether every node answers, so that none will be better by itself.
 func (e *Engine) allAnswer() bool {
 	return !slices.ContainsFunc(e.members.list(), func(m *member) bool { return m.look().State != fleet.NodeReady })

@@ -177,13 +177,17 @@ func (j *judge) round(serves bool, now time.Time) {
 }
 
 // freeze takes back what is suspected; what time passes until now, or until the
-// next round if that is later, counts for nothing.
+// next round if that is later, counts for nothing. Nothing has answered on a
+// silent node, as far as is known, until a round says so.
 func (j *judge) freeze(now time.Time) {
-	if !j.mute.IsZero() {
+	if !j.silent.IsZero() {
 		j.mute = now
 	}
 	j.take(nodeFrozen)
 }
+
+// muted says whether the engine does not answer, nor any replica since.
+func (j *judge) muted() bool { return !j.mute.IsZero() }
 
 // settling says whether the node came back so often that it gets nothing new yet.
 func (j *judge) settling(now time.Time) bool { return now.Before(j.settles) }

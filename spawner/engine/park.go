@@ -45,6 +45,10 @@ func (q *queue) begins(run *jobRun) bool {
 func (q *queue) leaves(run *jobRun) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.leavesLocked(run)
+}
+
+func (q *queue) leavesLocked(run *jobRun) {
 	if run.atWork && !run.parked {
 		run.parked = true
 		q.working--
@@ -67,9 +71,20 @@ func (q *queue) rest(run *jobRun) error {
 	if !q.isParked() {
 		return nil
 	}
-	q.leaves(run)
+	q.mu.Lock()
+	run.resting++
+	q.leavesAtRestLocked(run)
+	q.mu.Unlock()
 	<-q.engine.life.Done()
 	return errShutdown
+}
+
+// leavesAtRestLocked notes that a job does nothing any more if all that it has
+// under way side by side rests.
+func (q *queue) leavesAtRestLocked(run *jobRun) {
+	if run.resting > 0 && run.resting >= run.abreast {
+		q.leavesLocked(run)
+	}
 }
 
 var errParked = errors.New("the queue is parked")

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"edgespawner/fleet"
@@ -70,7 +71,9 @@ func (e *Engine) placeSomewhere(spec *fleet.Spec, index int, must bool) (*claim,
 // cannot be finished.
 type places struct {
 	ledger *ledger
-	of     map[int]*claim
+
+	mu sync.Mutex
+	of map[int]*claim // by index
 }
 
 // reserve holds a place for each replica that a plan makes, and says in the plan
@@ -102,6 +105,8 @@ const fewPlaces = 8
 
 // String names the places, by the index of their replicas.
 func (p *places) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	indexes := slices.Sorted(maps.Keys(p.of))
 	var parts []string
 	for _, index := range indexes[:min(fewPlaces, len(indexes))] {
@@ -173,8 +178,20 @@ func takesReplicas(nodes []scheduler.Node, name string) bool {
 	return slices.ContainsFunc(nodes, func(n scheduler.Node) bool { return n.Name == name && n.Closed == "" })
 }
 
+// node is where the place of a replica is; empty = it has none.
+func (p *places) node(index int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if place, ok := p.of[index]; ok {
+		return place.node
+	}
+	return ""
+}
+
 // take hands a place over to the replica that is made there.
 func (p *places) take(index int) (*claim, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	place, ok := p.of[index]
 	if !ok {
 		return nil, errors.New("no place is held for it")
@@ -185,6 +202,8 @@ func (p *places) take(index int) (*claim, error) {
 
 // release gives up what was not taken.
 func (p *places) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for index, place := range p.of {
 		p.ledger.release(place)
 		delete(p.of, index)

@@ -70,8 +70,9 @@ func (a *actor) service() fleet.Service {
 	s.Health = fleet.Unknown
 	for _, r := range a.replicas {
 		v := r.look()
-		s.Containers = append(s.Containers, fleet.ServiceContainer{ID: v.app.id, Name: r.containerName(), Status: v.status(), Health: v.health(), NodeID: r.node})
-		s.Health = worse(s.Health, v.health())
+		health := a.engine.members.healthOn(r.node, v.health())
+		s.Containers = append(s.Containers, fleet.ServiceContainer{ID: v.app.id, Name: r.containerName(), Status: v.status(), Health: health, NodeID: r.node})
+		s.Health = worse(s.Health, health)
 	}
 	return s
 }

@@ -18,16 +18,16 @@ func (e *Engine) runRemove(run *jobRun, a *actor) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range replicas {
+	err = abreast(run, replicas, (*replica).where, func(r *replica) error {
 		if !e.members.answers(r.node) {
 			run.warn("what %s has on node %s is removed when that node answers", r.name(), r.node)
 			r.abandon()
-			continue
+			return nil
 		}
-		err := run.step("remove", r.name(), func(ctx context.Context) (string, error) { return "", r.orderAndWait(ctx, wantGone) })
-		if err != nil {
-			return err
-		}
+		return run.step("remove", r.name(), func(ctx context.Context) (string, error) { return "", r.orderAndWait(ctx, wantGone) })
+	})
+	if err != nil {
+		return err
 	}
 	if run.copy().Force {
 		if err := e.removeVolumes(run, e.accepted.get(a.name)); err != nil {

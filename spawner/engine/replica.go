@@ -141,6 +141,8 @@ const (
 
 func (r *replica) name() string { return fleet.ReplicaName(r.service, r.index) }
 
+func (r *replica) where() string { return r.node }
+
 // order tells the driver where to bring the replica. It never waits. A start
 // under way that is no longer wanted is let go.
 func (r *replica) order(w want) { r.orderWith(w, false, nil) }

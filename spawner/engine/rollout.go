@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"edgespawner/fleet"
@@ -26,8 +28,10 @@ type rollout struct {
 	job       string           // written on what it makes; empty when it takes back
 	made      map[int]*replica // by index: made by a process before, which was ended while it did this very job
 	ctx       context.Context  // the job's; of a taking back the engine's, since that goes on when a job is canceled
-	swaps     []swap           // done, in order
 	unpresent func()           // in the actor: tells the edges of the revision before again; nil = they were not told of another
+
+	mu    sync.Mutex // replicas are added and taken away side by side
+	swaps []swap     // done, in order
 }
 
 // swap is one replica in another's place. Old or new is nil where there is none.
@@ -38,13 +42,43 @@ type swap struct {
 
 // roll carries out the plan. When it fails, what served before serves again.
 func (o *rollout) roll(changes []change) error {
-	for _, c := range changes {
-		if err := o.carryOut(c); err != nil {
+	proven := false // a replica of the blueprint stands
+	for len(changes) > 0 {
+		n := 1
+		if proven || changes[0].kind == changeRemove {
+			n = alike(changes)
+		}
+		proven = proven || changes[0].kind != changeRemove
+		if err := abreast(o.run, changes[:n], o.nodeOf, o.carryOut); err != nil {
 			o.failed(err)
 			return err
 		}
+		changes = changes[n:]
 	}
 	return nil
+}
+
+// alike is how many of the first changes only add, or only take away: these are
+// made side by side. Replacements are made one after another, so that as many
+// replicas as there are to be serve all the time.
+func alike(changes []change) int {
+	kind := changes[0].kind
+	if kind != changeCreate && kind != changeRemove {
+		return 1
+	}
+	n := slices.IndexFunc(changes, func(c change) bool { return c.kind != kind })
+	if n < 0 {
+		return len(changes)
+	}
+	return n
+}
+
+// nodeOf is where a change makes a new replica, or else takes one away.
+func (o *rollout) nodeOf(c change) string {
+	if c.made {
+		return o.made[c.index].node
+	}
+	return cmp.Or(o.places.node(c.index), c.node)
 }
 
 // step is a step of the job that ends with the rollout's context.
@@ -205,7 +239,7 @@ func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
 		}
 	}
 	s := swap{old, fresh, stopFirst}
-	o.swaps = append(o.swaps, s)
+	o.noteSwap(s)
 	if err := o.confirm(fleet.ReplicaName(o.actor.name, s.index())); err != nil {
 		return err
 	}
@@ -213,6 +247,12 @@ func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
 		return endedBefore(fresh)
 	}
 	return nil
+}
+
+func (o *rollout) noteSwap(s swap) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.swaps = append(o.swaps, s)
 }
 
 // exchangeStill swaps replicas of a service that rests. If it has been woken

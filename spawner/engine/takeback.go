@@ -114,8 +114,7 @@ func (o *rollout) withdraw(ctx context.Context, r, heir *replica) error {
 // ended in the middle of this rollout may have left some of another. Of a
 // service that never had one nothing is left.
 func (o *rollout) restore() {
-	back := *o
-	back.swaps, back.unpresent, back.job, back.made = nil, nil, "", nil
+	back := &rollout{engine: o.engine, actor: o.actor, run: o.run, ctx: o.ctx, print: o.print, want: o.want, asleep: o.asleep, still: o.still}
 	var changes []change
 	var stand []standing
 	err := o.actor.call(o.ctx, func() {

@@ -139,7 +139,7 @@ func (e *Engine) beginRound(ctx context.Context, m *member) {
 func (e *Engine) endRound(m *member, serves bool) {
 	frozen := e.Frozen() != ""
 	before, after := m.judged(func(j *judge) {
-		if frozen {
+		if frozen && !serves {
 			j.freeze(time.Now())
 			return
 		}
