@@ -52,7 +52,7 @@ type ServiceContainer struct {
 	NodeID string          `json:"node_id"`
 }
 
-// Ready counts the replicas that serve.
+// Ready counts the replicas that are known to serve.
 func (s Service) Ready() int {
 	ready := 0
 	for _, c := range s.Containers {

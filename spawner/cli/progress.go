@@ -76,10 +76,16 @@ func (p *progress) line(step fleet.Step) {
 	fmt.Fprintln(p.out, strings.TrimRight(text, " "))
 }
 
+// fewRunning is how many of the steps that run are named, those first that have run the longest.
+const fewRunning = 2
+
 // statusWidth is what fits on the narrowest terminal that we care for.
 const statusWidth = 78
 
 func (p *progress) write(job fleet.Job, running []string) {
+	if more := len(running) - fewRunning; more > 0 {
+		running = append(running[:fewRunning:fewRunning], fmt.Sprintf("%d more", more))
+	}
 	text := "  … " + strings.Join(running, ", ")
 	if len(running) == 0 {
 		text = "  … " + string(job.State)

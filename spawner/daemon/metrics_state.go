@@ -19,7 +19,7 @@ var (
 	descReplicas     = describe("spawner_replicas", "Replicas by Docker's word for their state.", "status")
 	descStatus       = describe("spawner_service_status", "Always 1; its label says the status of the service.", "service", "status")
 	descWanted       = describe("spawner_service_replicas_wanted", "Replicas that a service has when it is awake.", "service")
-	descReady        = describe("spawner_service_replicas_ready", "Replicas of a service that serve.", "service")
+	descReady        = describe("spawner_service_replicas_ready", "Replicas of a service that are known to serve.", "service")
 	descJobs         = describe("spawner_jobs_waiting", "Jobs that wait for their turn.")
 	descRunning      = describe("spawner_jobs_running", "Jobs that are carried out now.")
 	descTargets      = describe("spawner_probe_targets", "Replicas that are probed in the background.")

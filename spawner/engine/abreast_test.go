@@ -162,6 +162,72 @@ func TestAfterOneThatFailedNoOtherIsBegunAndThoseUnderWayAreTakenBack(t *testing
 	})
 }
 
+func TestThoseUnderWayAreLetGoWhenAnotherHasFailed(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		w.onEach("app:1", behaviour{readyAfter: 50 * time.Second})
+		for _, name := range []string{"web-4", "web-4.2"} {
+			w.onEachAs(name, behaviour{readyAfter: 50 * time.Second, exits: true, exitAfter: time.Second, exitCode: 1})
+		}
+		began := time.Now()
+		job := w.done(w.engine().Scale(w.ctx, "web", 12, "tester"))
+		if took := time.Since(began); job.State != fleet.JobFailed || !strings.Contains(job.Error, "web-4") || took > 10*time.Second {
+			t.Errorf("the scale %s after %s: %s\n%s", job.State, took, job.Error, describeSteps(job))
+		}
+		w.servesFrom(3)
+	})
+}
+
+func TestWhatWasTakenAwaySideBySideComesBackSo(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.onEach("app:1", behaviour{readyAfter: 5 * time.Second})
+		w.deployed(w.spec("web", "app:1", 9))
+		w.edge.set(func() { w.edge.delay = 2 * time.Second })
+		accepted, err := w.engine().Scale(w.ctx, "web", 3, "tester")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.until("six are being taken away", func() bool { return len(w.endpoints("web")) <= 6 })
+		w.edge.set(func() { w.edge.delay = 0 })
+		if _, err := w.engine().CancelJob(w.ctx, accepted.JobID, "tester"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if job := w.wait(accepted); job.State != fleet.JobCanceled {
+			t.Errorf("the scale %s", job.State)
+		}
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("they were back after %s", took)
+		}
+		w.servesFrom(9)
+	})
+}
+
+func TestAnImageThatNoRegistryHasGoesToOneNodeAfterAnother(t *testing.T) {
+	for digest, want := range map[string]int{"": 1, "app@sha256:1": 2} {
+		t.Run(digest, func(t *testing.T) {
+			overThree(t, func(w *world) {
+				w.cluster.mu.Lock()
+				w.cluster.bringTakes = time.Minute
+				image := w.docker.images["app:1"]
+				image.Digest = digest
+				w.docker.images["app:1"], w.docker.images[image.ID] = image, image
+				for _, d := range w.cluster.nodes[1:] {
+					delete(d.images, "app:1")
+					delete(d.images, image.ID)
+				}
+				w.cluster.mu.Unlock()
+				w.deployed(w.spec("web", "app:1", 6))
+				w.cluster.mu.Lock()
+				defer w.cluster.mu.Unlock()
+				if last := fmt.Sprintf("%d at a time", want); len(w.cluster.brought) != 2 || !strings.HasSuffix(w.cluster.brought[1], last) {
+					t.Errorf("brought: %v, and not %s", w.cluster.brought, last)
+				}
+			})
+		})
+	}
+}
+
 func TestAJobIsParkedWhenAllThatItDoesSideBySideHasEnded(t *testing.T) {
 	overThree(t, func(w *world) {
 		for index, takes := range []time.Duration{1, 1, 1, 1, 1, 1, 2, 8, 5, 1, 1, 1} {

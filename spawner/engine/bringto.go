@@ -49,6 +49,10 @@ func (o *rollout) bring(plan func(stand []standing) []change) error {
 	defer places.release()
 	o.places = places
 	run.tellPlaces(places)
+	if err := o.bringImages(); err != nil {
+		o.failed(err)
+		return err
+	}
 	if err := o.roll(changes); err != nil {
 		return err
 	}
@@ -61,6 +65,25 @@ func (o *rollout) bring(plan func(stand []standing) []change) error {
 		return err
 	}
 	return o.finish(edges)
+}
+
+// bringImages brings the image to the nodes that are to get a replica and lack it:
+// from its registry to all of them at a time, and else to one after another, since
+// it comes over the link of the node that has it.
+func (o *rollout) bringImages() error {
+	bring := func(node string) error {
+		if o.engine.hasImage(o.ctx, node, o.print) {
+			return nil
+		}
+		return o.step("pull", "", func(ctx context.Context) (string, error) {
+			return onNode(node), o.engine.bringImage(ctx, node, o.print)
+		})
+	}
+	link := func(node string) string { return node }
+	if o.print.image.Digest == "" {
+		link = func(string) string { return "" }
+	}
+	return abreast(o.run, o.places.nodes(), link, bring)
 }
 
 // sleeps says whether the service is asleep by choice, and is to be so after a deploy.

@@ -350,6 +350,12 @@ func (e *Engine) fetch(ctx context.Context, node string, revision *fleet.Revisio
 	return e.images.Ensure(ctx, node, revision.Spec.Image, revision.Spec.Pull)
 }
 
+// hasImage says whether the image of a blueprint is on a node.
+func (e *Engine) hasImage(ctx context.Context, node string, print *blueprint) bool {
+	_, err := e.images.Ensure(ctx, node, print.image.ID, fleet.PullNever)
+	return err == nil || print.image.ID == ""
+}
+
 // bringImage makes sure that the image of a blueprint is on a node: that very
 // one, whatever its tag means there by now.
 func (e *Engine) bringImage(ctx context.Context, node string, print *blueprint) error {

@@ -92,6 +92,7 @@ type Engine struct {
 	networks   networks
 	names      names
 	sandboxes  users
+	imports    starts // of the sandbox's image, one at a time on a node
 	foundlings foundlings
 	starts     starts
 	accepted   acceptedSpecs
@@ -132,10 +133,11 @@ func New(config Config, ports Ports, log *slog.Logger) *Engine {
 	e.saver = newSaver(ports.Services, log)
 	e.standings = newStandings(ports.Standings, log)
 	e.queue = newQueue(e, config.Workers, config.QueueSize)
-	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}, turns: starts{slots: map[string]chan struct{}{}, limit: func(string) int { return 1 }}}
+	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}, turns: oneAtATime()}
 	e.names = names{taken: map[string]bool{}}
 	e.sandboxes = users{of: map[string]map[*replica]bool{}}
 	e.foundlings = foundlings{since: map[string]map[string]time.Time{}}
+	e.imports = oneAtATime()
 	e.starts = starts{slots: map[string]chan struct{}{}, limit: e.startLimit}
 	e.accepted = acceptedSpecs{specs: map[string]*fleet.Spec{}}
 	return e
@@ -331,7 +333,12 @@ func (r *replica) share(with *replica) {
 
 // ensureSandboxImage brings the sandbox's image to the node.
 func (e *Engine) ensureSandboxImage(ctx context.Context, node string) error {
-	_, err := e.images.Ensure(ctx, node, e.config.SandboxImage, fleet.PullNever)
+	release, err := e.imports.acquire(ctx, node) // two imports would be two images
+	if err != nil {
+		return fmt.Errorf("cannot look for the sandbox's image: %w", err)
+	}
+	defer release()
+	_, err = e.images.Ensure(ctx, node, e.config.SandboxImage, fleet.PullNever)
 	if err == nil {
 		return nil
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -25,6 +26,10 @@ type fakeCluster struct {
 	made      int          // containers, on all nodes
 	wrong     []string     // rules that were broken
 	edgeKnows func(netip.Addr) (service string)
+
+	bringTakes time.Duration // an image, from one node to another
+	bringing   int           // images on their way
+	brought    []string      // to which nodes, and how many were on their way then
 }
 
 // add makes a node; one that the engine does not follow until it is told.
@@ -240,9 +245,16 @@ func (c *fakeCluster) startsOf(service string) int {
 
 // elsewhere brings an image to a node from another one that has it.
 func (w *world) elsewhere(name, ref string) (fleet.Image, error) {
+	w.cluster.mu.Lock()
+	w.cluster.bringing++
+	w.cluster.brought = append(w.cluster.brought, fmt.Sprintf("%s, %d at a time", name, w.cluster.bringing))
+	takes := w.cluster.bringTakes
+	w.cluster.mu.Unlock()
+	time.Sleep(takes)
 	to := w.on(name)
 	to.mu.Lock()
 	defer to.mu.Unlock()
+	w.cluster.bringing--
 	for _, from := range w.cluster.nodes {
 		if image, there := from.images[ref]; there && from.mute == nil {
 			to.images[image.ID] = image

@@ -216,8 +216,7 @@ func (s *members) answers(name string) bool {
 	}
 }
 
-// healthOn is the health of a replica on a node: unknown while neither its engine
-// answers nor anything that runs there.
+// healthOn is the health of a replica on a node: unknown where nothing has answered for a while.
 func (s *members) healthOn(node string, health fleet.Health) fleet.Health {
 	m, ok := s.get(node)
 	if !ok {
@@ -225,7 +224,7 @@ func (s *members) healthOn(node string, health fleet.Health) fleet.Health {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if health == fleet.Healthy && m.judge.muted() {
+	if health == fleet.Healthy && m.judge.muted(time.Now()) {
 		return fleet.Unknown
 	}
 	return health

@@ -30,7 +30,7 @@ const (
 	nodeServes   nodeEvent = "serves"   // while it does not, a replica there answers its probes
 	nodeMute     nodeEvent = "mute"     // none has for SuspectAfter
 	nodeOverdue  nodeEvent = "overdue"  // none has for DownAfter
-	nodeFrozen   nodeEvent = "frozen"   // most nodes fell silent: nothing is concluded of any
+	nodeFrozen   nodeEvent = "frozen"   // most nodes fell silent: nothing is concluded of any that is mute
 )
 
 // nextNodeState returns where an event leads; false when there is no such event.
@@ -117,7 +117,8 @@ type judge struct {
 	limits   FailureLimits
 	state    fleet.NodeState
 	silent   time.Time   // since when the engine does not answer; zero = it does
-	mute     time.Time   // since when no replica there has answered either; zero = one has
+	heard    time.Time   // when it or a replica there answered last, of a silent one
+	mute     time.Time   // since when no replica there has answered either, as far as that counts; zero = one has
 	silences []time.Time // within flapMemory
 	settles  time.Time   // until then it gets nothing new
 }
@@ -144,7 +145,7 @@ func (j *judge) lost(now time.Time) {
 	if !j.silent.IsZero() {
 		return
 	}
-	j.silent, j.mute = now, now
+	j.silent, j.mute, j.heard = now, now, now
 	recent := j.silences[:0]
 	for _, at := range j.silences {
 		if now.Sub(at) < flapMemory {
@@ -161,7 +162,7 @@ func (j *judge) round(serves bool, now time.Time) {
 		return
 	}
 	if serves {
-		j.mute = time.Time{}
+		j.mute, j.heard = time.Time{}, now
 		j.take(nodeServes)
 		return
 	}
@@ -177,17 +178,18 @@ func (j *judge) round(serves bool, now time.Time) {
 }
 
 // freeze takes back what is suspected; what time passes until now, or until the
-// next round if that is later, counts for nothing. Nothing has answered on a
-// silent node, as far as is known, until a round says so.
+// next round if that is later, counts for nothing.
 func (j *judge) freeze(now time.Time) {
-	if !j.silent.IsZero() {
+	if !j.mute.IsZero() {
 		j.mute = now
 	}
 	j.take(nodeFrozen)
 }
 
-// muted says whether the engine does not answer, nor any replica since.
-func (j *judge) muted() bool { return !j.mute.IsZero() }
+// muted says whether for SuspectAfter nothing at all has answered, whatever is concluded of that.
+func (j *judge) muted(now time.Time) bool {
+	return !j.silent.IsZero() && now.Sub(j.heard) >= j.limits.SuspectAfter
+}
 
 // settling says whether the node came back so often that it gets nothing new yet.
 func (j *judge) settling(now time.Time) bool { return now.Before(j.settles) }

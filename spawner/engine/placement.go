@@ -188,6 +188,17 @@ func (p *places) node(index int) string {
 	return ""
 }
 
+// nodes are where the places are.
+func (p *places) nodes() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	on := map[string]bool{}
+	for _, place := range p.of {
+		on[place.node] = true
+	}
+	return slices.Sorted(maps.Keys(on))
+}
+
 // take hands a place over to the replica that is made there.
 func (p *places) take(index int) (*claim, error) {
 	p.mu.Lock()

@@ -237,8 +237,11 @@ func (a *actor) why() fleet.Why {
 			add("%s cannot be placed elsewhere: %s", r.name(), r.care.stuck)
 		}
 		v := r.look()
-		if v.lost {
+		switch {
+		case v.lost:
 			add("%s gets no requests: neither it nor its node %s answers", r.name(), r.node)
+		case v.health() != a.engine.members.healthOn(r.node, v.health()):
+			add("%s is of unknown health: neither it nor its node %s answers", r.name(), r.node)
 		}
 		if v.lastError != nil && v.state != stateReady && !said(w.Reasons, v.lastError.Error()) {
 			add("%s: %s", r.name(), v.lastError)

@@ -73,6 +73,11 @@ type starts struct {
 	slots map[string]chan struct{}
 }
 
+// oneAtATime lets one thing run at a time on each node.
+func oneAtATime() starts {
+	return starts{slots: map[string]chan struct{}{}, limit: func(string) int { return 1 }}
+}
+
 // acquire waits for a node's slot until ctx ends.
 func (s *starts) acquire(ctx context.Context, node string) (release func(), err error) {
 	s.mu.Lock()

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	"edgespawner/fleet"
 )
@@ -93,13 +95,19 @@ func (e *Engine) takeOffEdge(run *jobRun, a *actor) ([]*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = run.step("drain", "", func(ctx context.Context) (string, error) {
-		for _, r := range replicas {
-			if detail, err := e.drain(ctx, r); err != nil || detail != "" {
-				return detail, err
-			}
-		}
-		return "", nil
-	})
+	err = run.step("drain", "", func(ctx context.Context) (string, error) { return e.drainAll(ctx, replicas) })
 	return replicas, err
+}
+
+// drainAll waits for all of them at a time, and tells what kept it from the first that something did.
+func (e *Engine) drainAll(ctx context.Context, replicas []*replica) (string, error) {
+	details, errs := make([]string, len(replicas)), make([]error, len(replicas))
+	var group sync.WaitGroup
+	for i, r := range replicas {
+		if e.members.answers(r.node) {
+			group.Go(func() { details[i], errs[i] = e.drain(ctx, r) })
+		}
+	}
+	group.Wait()
+	return cmp.Or(details...), cmp.Or(errs...)
 }

@@ -42,20 +42,50 @@ type swap struct {
 
 // roll carries out the plan. When it fails, what served before serves again.
 func (o *rollout) roll(changes []change) error {
-	proven := false // a replica of the blueprint stands
+	proven := false // a replica of the blueprint has come up
 	for len(changes) > 0 {
 		n := 1
 		if proven || changes[0].kind == changeRemove {
 			n = alike(changes)
 		}
-		proven = proven || changes[0].kind != changeRemove
-		if err := abreast(o.run, changes[:n], o.nodeOf, o.carryOut); err != nil {
+		if err := o.carryOutAbreast(changes[:n]); err != nil {
 			o.failed(err)
 			return err
 		}
+		proven = proven || o.proves(changes[0])
 		changes = changes[n:]
 	}
 	return nil
+}
+
+var errOtherFailed = errors.New("another replica failed before")
+
+// carryOutAbreast carries out changes side by side. When one fails, those under way are let go.
+func (o *rollout) carryOutAbreast(changes []change) error {
+	ctx := o.ctx
+	defer func() { o.ctx = ctx }()
+	var cancel context.CancelCauseFunc
+	o.ctx, cancel = context.WithCancelCause(ctx)
+	defer cancel(nil)
+	return abreast(o.run, changes, o.nodeOf, func(c change) error {
+		err := o.carryOut(c)
+		if err != nil {
+			cancel(errOtherFailed)
+		}
+		return err
+	})
+}
+
+// proves says whether a replica of the blueprint is up by a change that has been carried out.
+func (o *rollout) proves(c change) bool {
+	switch c.kind {
+	case changeCreate, changeReplace:
+		return true
+	case changeKeep:
+		r, err := o.standing(c.index)
+		return err == nil && r != nil && r.look().serves()
+	}
+	return false
 }
 
 // alike is how many of the first changes only add, or only take away: these are

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"edgespawner/fleet"
@@ -18,7 +20,8 @@ func (o *rollout) failed(err error) {
 	o.takeBack()
 }
 
-// takeBack undoes the swaps, newest first, and then whatever an earlier process
+// takeBack undoes the swaps, newest first, those that only added or took away
+// side by side, and then whatever an earlier process
 // had swapped, so that what served before serves again. It goes as far as it can.
 func (o *rollout) takeBack() {
 	ctx, cancel := o.engine.background(time.Duration(len(o.swaps)+2) * callTimeout)
@@ -29,26 +32,37 @@ func (o *rollout) takeBack() {
 			return // it was removed
 		}
 	}
-	swaps := o.swaps
-	for at := len(swaps) - 1; at >= 0; at-- {
-		name := fleet.ReplicaName(o.actor.name, swaps[at].index())
-		err := o.step("take back", name, func(ctx context.Context) (string, error) { return "", o.undo(ctx, swaps[at]) })
-		if o.engine.life.Err() != nil {
+	swaps := slices.Clone(o.swaps)
+	slices.Reverse(swaps)
+	for len(swaps) > 0 {
+		n := 1
+		for swaps[0].oneSided() && n < len(swaps) && swaps[n].oneSided() {
+			n++
+		}
+		if err := abreast(o.run, swaps[:n], swap.node, o.takeBackOne); err != nil {
 			return // the next process goes on from what there is
 		}
-		if err != nil {
-			o.engine.log.Error("Cannot take a replica back", "service", o.actor.name, "replica", name, "error", err)
-		}
+		swaps = swaps[n:]
 	}
 	o.restore()
 }
 
-func (s swap) index() int {
-	if s.old != nil {
-		return s.old.index
+// takeBackOne undoes a swap. The error is the end of the process alone.
+func (o *rollout) takeBackOne(s swap) error {
+	name := fleet.ReplicaName(o.actor.name, s.index())
+	err := o.step("take back", name, func(ctx context.Context) (string, error) { return "", o.undo(ctx, s) })
+	if err != nil && o.engine.life.Err() == nil {
+		o.engine.log.Error("Cannot take a replica back", "service", o.actor.name, "replica", name, "error", err)
 	}
-	return s.new.index
+	return o.engine.life.Err()
 }
+
+func (s swap) index() int { return cmp.Or(s.old, s.new).index }
+
+func (s swap) node() string { return cmp.Or(s.old, s.new).node }
+
+// oneSided says whether the swap only added a replica or only took one away.
+func (s swap) oneSided() bool { return s.old == nil || s.new == nil }
 
 // undo puts the old replica back in the new one's place, whether it comes up
 // again or not: then the actor goes on trying, as with any replica that ended.
