@@ -182,6 +182,21 @@ func TestOnATerminalWhatRunsIsOneLineThatIsWrittenAgain(t *testing.T) {
 	}
 }
 
+func TestOfManyStepsThatRunTheFirstAreNamed(t *testing.T) {
+	var out bytes.Buffer
+	p := newProgress(&out, true)
+	p.now = func() time.Time { return at("10:23:49.100") }
+	job := running
+	job.Steps = nil
+	for index := range 5 {
+		job.Steps = append(job.Steps, fleet.Step{Verb: "start", Replica: fleet.ReplicaName("api", index), State: fleet.JobRunning, StartedAt: at("10:23:45.000")})
+	}
+	p.show(job)
+	if want := "  … start api-0 4s, start api-1 4s, 3 more"; out.String() != want {
+		t.Errorf("got %q", out.String())
+	}
+}
+
 func TestAttemptsAndARestartOfTheSpawnerAreShown(t *testing.T) {
 	trying := func(attempts int, detail string, state fleet.JobState, started string) fleet.Job {
 		job := running
