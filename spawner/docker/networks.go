@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -196,12 +197,15 @@ func (w *Networks) Remove(ctx context.Context, nodeName, name string) error {
 	})
 }
 
+// connected is in what an engine says of a container that needs not be connected.
+var connected = regexp.MustCompile(`already exists in network|is already attached to network|sharing network namespace with another container or host`)
+
 // Connect connects a container to a network; nil when it is connected already.
 func (w *Networks) Connect(ctx context.Context, nodeName, name, id string) error {
 	return w.pool.ask(ctx, nodeName, "connect container "+short(id)+" to network "+name, func(ctx context.Context, n *node) error {
 		err := n.client.NetworkConnect(ctx, name, id, &network.EndpointSettings{GwPriority: attendantPriority})
-		if err != nil && (strings.Contains(err.Error(), "already exists in network") || strings.Contains(err.Error(), "sharing network namespace with another container or host")) {
-			return nil // it is on it, or on the host's own, from which every bridge is reached
+		if err != nil && connected.MatchString(err.Error()) {
+			return nil // it is on it or comes onto it by another call, or is on the host's own, from which every bridge is reached
 		}
 		return err
 	})

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	fakeNoAnswer = 2 * time.Second // until a stream notices that its engine is silent
-	fakePatience = time.Minute     // of a call to an engine that does not answer
+	fakePlug     = 20 * time.Millisecond // to bring an edge onto a network
+	fakeNoAnswer = 2 * time.Second       // until a stream notices that its engine is silent
+	fakePatience = time.Minute           // of a call to an engine that does not answer
 )
 
 // fakeCluster is the nodes of a world: engines side by side on one overlay network.
@@ -205,13 +206,22 @@ func (d *fakeDocker) attendants() []fleet.Container {
 }
 
 // plug brings the edge of a node onto a network, or takes it off.
-func (d *fakeDocker) plug(network string, on bool) error {
+func (d *fakeDocker) plug(network string, in bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.edge, network)
-	if on {
-		d.edge[network] = netip.MustParseAddr("10.9.0.250")
+	if !in {
+		return nil
 	}
+	if d.plugging[network] {
+		d.cluster.wrong = append(d.cluster.wrong, fmt.Sprintf("the edge of %s is brought onto %s twice at once", d.node.Name, network))
+	}
+	d.plugging[network] = true
+	d.mu.Unlock()
+	time.Sleep(fakePlug)
+	d.mu.Lock()
+	delete(d.plugging, network)
+	d.edge[network] = netip.MustParseAddr("10.9.0.250")
 	return nil
 }
 

@@ -42,6 +42,7 @@ type fakeDocker struct {
 	node     fleet.Node
 	mu       *sync.Mutex           // one for all nodes of a world
 	edge     map[string]netip.Addr // by network, of the edge that runs there; nil = there is none
+	plugging map[string]bool       // by network, while the edge is being brought onto it
 	cluster  *fakeCluster
 	boxes    map[string]*box
 	images   map[string]fleet.Image // by reference and by id
@@ -92,7 +93,7 @@ type box struct {
 
 func newFakeDocker(cluster *fakeCluster, name string) *fakeDocker {
 	d := &fakeDocker{
-		node: fleet.Node{Name: name, CPUs: 2, MemoryMB: 4096}, mu: &cluster.mu, cluster: cluster,
+		plugging: map[string]bool{}, node: fleet.Node{Name: name, CPUs: 2, MemoryMB: 4096}, mu: &cluster.mu, cluster: cluster,
 		boxes: map[string]*box{}, images: map[string]fleet.Image{}, networks: map[string]fleet.Network{}, volumes: map[string]bool{},
 		watches: map[*fakeWatch]bool{}, apps: map[string]behaviour{}, byName: map[string]behaviour{}, started: map[string]int{},
 	}

@@ -27,6 +27,7 @@ type networks struct {
 	engine *Engine
 	users  users
 	turns  starts // one change of a node's networks at a time
+	joins  starts // one look at the edges on a node at a time: two could bring the same one onto a network
 
 	attended attended
 	removals removals
@@ -144,6 +145,11 @@ func strangersRange(subnet netip.Prefix) netip.Prefix {
 
 // attend brings the edges and spawners that run as containers on the node onto the network.
 func (n *networks) attend(ctx context.Context, node string, network fleet.Network) error {
+	release, err := n.joins.acquire(ctx, node)
+	if err != nil {
+		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)
+	}
+	defer release()
 	attendants, err := n.engine.nets.Attendants(ctx, node)
 	if err != nil {
 		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)

@@ -57,6 +57,26 @@ func (w *world) edgeIsOn() []string {
 	return slices.Sorted(maps.Keys(w.docker.edge))
 }
 
+func TestReplicasThatAreMadeSideBySideBringAnEdgeOntoTheirNetworkOnce(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		b := w.on("b")
+		b.mu.Lock()
+		b.edge = map[string]netip.Addr{}
+		b.mu.Unlock()
+		w.deployed(w.spec("web", "app:1", 2))
+		time.Sleep(attendEvery)
+		b.mu.Lock()
+		clear(b.edge) // as if it were made anew: a replica on b and one on a care for it
+		b.mu.Unlock()
+		w.succeeded(w.engine().Scale(w.ctx, "web", 6, "tester"))
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if _, on := b.edge[sharedOfFleet+"traefiknet"]; !on {
+			t.Errorf("the edge of b is on %v", b.edge)
+		}
+	})
+}
+
 func TestNodesOfOneSwarmShareANetworkAndTheEdgeOfAnyOfThemIsOnIt(t *testing.T) {
 	inSwarm(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))

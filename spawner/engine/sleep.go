@@ -86,10 +86,12 @@ func (e *Engine) drained(ctx context.Context, a *actor, version uint64, replicas
 		}
 		for _, r := range replicas {
 			used, err := e.connections(ctx, r)
-			if err != nil {
+			switch {
+			case err != nil && !e.mayPass(ctx, err, r.node):
 				return fmt.Errorf("cannot see whether %s is in use: %w", r.name(), err)
-			}
-			if len(used) > 0 {
+			case err != nil:
+				busy = fmt.Sprintf("it cannot be seen whether %s is in use: %s", r.name(), err)
+			case len(used) > 0:
 				busy = fmt.Sprintf("%s open to %s, one from %s", fleet.CountedAre(len(used), "connection"), r.name(), used[0].Remote.Addr())
 			}
 		}
@@ -111,6 +113,11 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 	if !v.runs() || v.sandbox.id == "" {
 		return nil, nil
 	}
+	release, err := e.looks.acquire(ctx, r.node) // an engine that runs many commands at once is done with none in time
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(ctx, connsTimeout)
 	defer cancel()
 	result, err := e.shell.Exec(ctx, r.node, v.sandbox.id, []string{"/sandbox", "conns"})
@@ -125,6 +132,12 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 		return nil, fmt.Errorf("cannot read the sandbox's list of connections: %w", err)
 	}
 	return inUse(list), nil
+}
+
+// mayPass says whether connections could not be listed since an engine was slow:
+// then they are listed again, and nothing that may be in use is stopped meanwhile.
+func (e *Engine) mayPass(ctx context.Context, err error, node string) bool {
+	return ctx.Err() == nil && fleet.KindOf(err) == fleet.Unavailable && e.members.answers(node)
 }
 
 // scheduleIdle looks at the evidence of use when that can have changed.

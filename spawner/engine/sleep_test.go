@@ -37,6 +37,30 @@ func TestASleepTakesTheRouteOffAndIsConfirmedBeforeItStopsAnything(t *testing.T)
 	}
 }
 
+func TestConnectionsThatCannotBeListedAtOnceAreListedAgain(t *testing.T) {
+	for what, do := range map[string]func(w *world) (fleet.Accepted, error){
+		"a sleep":   func(w *world) (fleet.Accepted, error) { return w.engine().Sleep(w.ctx, "web", "tester") },
+		"a restart": func(w *world) (fleet.Accepted, error) { return w.engine().Restart(w.ctx, "web", "tester") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.deployed(w.spec("web", "app:1", 1))
+				answered := make(chan error, 1)
+				go func() {
+					_, err := w.request("web", 8*time.Second)
+					answered <- err
+				}()
+				time.Sleep(time.Second)
+				w.failing("exec", "web-0.net", 3, unavailable())
+				w.succeeded(do(w))
+				if err := <-answered; err != nil {
+					t.Errorf("the request that was under way: %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestARequestWhileItDrainsCallsTheSleepOff(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 2))

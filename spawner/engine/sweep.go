@@ -78,7 +78,7 @@ func (e *Engine) drain(ctx context.Context, r *replica) (string, error) {
 	for {
 		used, err := e.connections(limited, r)
 		switch {
-		case err != nil && limited.Err() == nil:
+		case err != nil && limited.Err() == nil && !e.mayPass(limited, err, r.node):
 			return fmt.Sprintf("its connections cannot be listed: %s", err), nil
 		case err == nil && len(used) == 0:
 			return "", nil
@@ -88,6 +88,9 @@ func (e *Engine) drain(ctx context.Context, r *replica) (string, error) {
 		case <-limited.Done():
 			if cause := context.Cause(ctx); cause != nil {
 				return "", cause
+			}
+			if err != nil {
+				return fmt.Sprintf("its connections cannot be listed: %s", err), nil
 			}
 			return fmt.Sprintf("%s stayed open for %s", fleet.Counted(len(used), "connection"), drainLimit), nil
 		}
