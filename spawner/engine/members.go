@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -214,6 +215,22 @@ func (s *members) answers(name string) bool {
 	default:
 		return true
 	}
+}
+
+var errNodeSilent = errors.New("its node does not answer")
+
+// whileAnswers is a context that ends when a node's engine falls silent, too.
+func (e *Engine) whileAnswers(ctx context.Context, node string) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	silent := e.members.silence(node)
+	e.group.Go(func() {
+		select {
+		case <-silent:
+			cancel(errNodeSilent)
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { cancel(nil) }
 }
 
 // healthOn is the health of a replica on a node: unknown where nothing has answered for a while.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -113,6 +114,8 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 	if !v.runs() || v.sandbox.id == "" {
 		return nil, nil
 	}
+	ctx, leave := e.whileAnswers(ctx, r.node)
+	defer leave()
 	release, err := e.looks.acquire(ctx, r.node) // an engine that runs many commands at once is done with none in time
 	if err != nil {
 		return nil, err
@@ -121,7 +124,10 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 	ctx, cancel := context.WithTimeout(ctx, connsTimeout)
 	defer cancel()
 	result, err := e.shell.Exec(ctx, r.node, v.sandbox.id, []string{"/sandbox", "conns"})
-	if err != nil {
+	switch {
+	case errors.Is(context.Cause(ctx), errNodeSilent):
+		return nil, errNodeSilent
+	case err != nil:
 		return nil, err
 	}
 	if result.ExitCode != 0 {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +61,30 @@ func TestConnectionsThatCannotBeListedAtOnceAreListedAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAFrozenEngineHoldsUpNobodyWhoLooksAtConnections(t *testing.T) {
+	overNodes(t, []string{"a", "b"}, func(w *world) {
+		var names []string
+		for i := range 12 {
+			name := fmt.Sprintf("web%d", i)
+			w.deployed(w.spec(name, "app:1", 2))
+			names = append(names, name)
+		}
+		w.on("b").silence(false)
+		began := time.Now()
+		for _, name := range names {
+			if _, err := w.engine().Sleep(w.ctx, name, "tester"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.until("no sleep is under way", func() bool {
+			return !slices.ContainsFunc(names, func(name string) bool { return w.status(name) == fleet.StatusSleeping })
+		})
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("the sleeps had ended after %s", took)
+		}
+	})
 }
 
 func TestARequestWhileItDrainsCallsTheSleepOff(t *testing.T) {
