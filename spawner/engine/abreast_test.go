@@ -203,20 +203,47 @@ func TestWhatWasTakenAwaySideBySideComesBackSo(t *testing.T) {
 	})
 }
 
+// onlyOnFirst leaves an image to the first node alone.
+func (w *world) onlyOnFirst(ref, digest string, bringTakes time.Duration) {
+	w.cluster.mu.Lock()
+	defer w.cluster.mu.Unlock()
+	w.cluster.bringTakes = bringTakes
+	image := w.docker.images[ref]
+	image.Digest = digest
+	w.docker.images[ref], w.docker.images[image.ID] = image, image
+	for _, d := range w.cluster.nodes[1:] {
+		delete(d.images, ref)
+		delete(d.images, image.ID)
+	}
+}
+
+func TestAnImageIsNotWaitedForOnANodeThatFallsSilent(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		w.onlyOnFirst("app:2", "", 10*time.Minute)
+		accepted, err := w.engine().Deploy(w.ctx, w.spec("web", "app:2", 3), "tester", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		w.on("b").silence(true)
+		began := time.Now()
+		job := w.wait(accepted)
+		if took := time.Since(began); job.State != fleet.JobFailed || !strings.Contains(job.Error, "node b does not answer") || took > time.Minute {
+			t.Errorf("the deploy %s after %s: %s", job.State, took, job.Error)
+		}
+		w.untilServing("web", 3)
+		if w.spread("web")["b"] != 0 {
+			t.Errorf("web stands on %v", w.spread("web"))
+		}
+	})
+}
+
 func TestAnImageThatNoRegistryHasGoesToOneNodeAfterAnother(t *testing.T) {
 	for digest, want := range map[string]int{"": 1, "app@sha256:1": 2} {
 		t.Run(digest, func(t *testing.T) {
-			overThree(t, func(w *world) {
-				w.cluster.mu.Lock()
-				w.cluster.bringTakes = time.Minute
-				image := w.docker.images["app:1"]
-				image.Digest = digest
-				w.docker.images["app:1"], w.docker.images[image.ID] = image, image
-				for _, d := range w.cluster.nodes[1:] {
-					delete(d.images, "app:1")
-					delete(d.images, image.ID)
-				}
-				w.cluster.mu.Unlock()
+			overNodes(t, []string{"a", "b", "c"}, func(w *world) { // of two cores each
+				w.onlyOnFirst("app:1", digest, time.Minute)
 				w.deployed(w.spec("web", "app:1", 6))
 				w.cluster.mu.Lock()
 				defer w.cluster.mu.Unlock()

@@ -76,14 +76,21 @@ func (o *rollout) bringImages() error {
 			return nil
 		}
 		return o.step("pull", "", func(ctx context.Context) (string, error) {
-			return onNode(node), o.engine.bringImage(ctx, node, o.print)
+			return onNode(node), o.engine.whileAnswers(ctx, node, func(ctx context.Context) error {
+				return o.engine.bringImage(ctx, node, o.print)
+			})
 		})
 	}
-	link := func(node string) string { return node }
-	if o.print.image.Digest == "" {
-		link = func(string) string { return "" }
+	nodes := o.places.nodes()
+	if o.print.image.Digest != "" {
+		return letGo(o, nodes, func(node string) string { return node }, bring)
 	}
-	return abreast(o.run, o.places.nodes(), link, bring)
+	for _, node := range nodes {
+		if err := bring(node); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sleeps says whether the service is asleep by choice, and is to be so after a deploy.

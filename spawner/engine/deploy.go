@@ -317,7 +317,10 @@ func (e *Engine) draw(run *jobRun, revision *fleet.Revision) (*blueprint, error)
 		return nil, err
 	}
 	err = run.step("pull", "", func(ctx context.Context) (detail string, err error) {
-		image, err = e.fetch(ctx, node, revision)
+		err = e.whileAnswers(ctx, node, func(ctx context.Context) (err error) {
+			image, err = e.fetch(ctx, node, revision)
+			return err
+		})
 		return image.ID, err
 	})
 	if err != nil {

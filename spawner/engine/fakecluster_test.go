@@ -254,17 +254,23 @@ func (c *fakeCluster) startsOf(service string) int {
 }
 
 // elsewhere brings an image to a node from another one that has it.
-func (w *world) elsewhere(name, ref string) (fleet.Image, error) {
+func (w *world) elsewhere(ctx context.Context, name, ref string) (fleet.Image, error) {
 	w.cluster.mu.Lock()
 	w.cluster.bringing++
 	w.cluster.brought = append(w.cluster.brought, fmt.Sprintf("%s, %d at a time", name, w.cluster.bringing))
 	takes := w.cluster.bringTakes
 	w.cluster.mu.Unlock()
-	time.Sleep(takes)
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+	}
 	to := w.on(name)
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	w.cluster.bringing--
+	if err := ctx.Err(); err != nil {
+		return fleet.Image{}, err
+	}
 	for _, from := range w.cluster.nodes {
 		if image, there := from.images[ref]; there && from.mute == nil {
 			to.images[image.ID] = image

@@ -176,7 +176,7 @@ func (v imagesView) Bring(ctx context.Context, node, ref string) (fleet.Image, e
 	if err == nil || fleet.KindOf(err) != fleet.NotFound {
 		return image, err
 	}
-	return v.world.elsewhere(node, ref)
+	return v.world.elsewhere(ctx, node, ref)
 }
 func (v imagesView) Check(ctx context.Context, node, ref string, _ fleet.PullPolicy) error {
 	_, err := at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Image, error) { return d.image(ref) })

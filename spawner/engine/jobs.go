@@ -61,11 +61,11 @@ type jobRun struct {
 	cancel context.CancelCauseFunc
 	done   chan struct{} // closed when the job has reached its end state, or the process ends
 
-	id, service, lane string // the job's
-	atWork            bool   // it waits for nothing any more; of the queue
-	parked            bool   // it does nothing any more; of the queue
-	abreast           int    // goroutines that carry out its steps side by side; of the queue
-	resting           int    // of these, or it itself, at rest until the end of the process; of the queue
+	id, service, subject, lane string // the job's
+	atWork                     bool   // it waits for nothing any more; of the queue
+	parked                     bool   // it does nothing any more; of the queue
+	abreast                    int    // goroutines that carry out its steps side by side; of the queue
+	resting                    int    // of these, or it itself, at rest until the end of the process; of the queue
 
 	mu  sync.Mutex
 	job fleet.Job
@@ -125,7 +125,7 @@ func (q *queue) release() {
 // and rollbacks of its service that wait; a remove everything that waits or runs.
 func (q *queue) add(job fleet.Job) *jobRun {
 	ctx, cancel := context.WithCancelCause(q.engine.life)
-	run := &jobRun{engine: q.engine, ctx: ctx, cancel: cancel, done: make(chan struct{}), id: job.ID, service: job.Service, lane: lane(job), job: job}
+	run := &jobRun{engine: q.engine, ctx: ctx, cancel: cancel, done: make(chan struct{}), id: job.ID, service: job.Service, subject: job.Subject(), lane: lane(job), job: job}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	lane := run.lane

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -217,20 +216,24 @@ func (s *members) answers(name string) bool {
 	}
 }
 
-var errNodeSilent = errors.New("its node does not answer")
-
-// whileAnswers is a context that ends when a node's engine falls silent, too.
-func (e *Engine) whileAnswers(ctx context.Context, node string) (context.Context, context.CancelFunc) {
+// whileAnswers does something that a node is asked for, until its engine falls
+// silent: then the error is Unavailable.
+func (e *Engine) whileAnswers(ctx context.Context, node string, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	silent := e.members.silence(node)
+	defer cancel(nil)
+	silent, silence := e.members.silence(node), fleet.Errorf(fleet.Unavailable, "node %s does not answer", node)
 	e.group.Go(func() {
 		select {
 		case <-silent:
-			cancel(errNodeSilent)
+			cancel(silence)
 		case <-ctx.Done():
 		}
 	})
-	return ctx, func() { cancel(nil) }
+	err := do(ctx)
+	if err != nil && context.Cause(ctx) == silence {
+		return silence
+	}
+	return err
 }
 
 // healthOn is the health of a replica on a node: unknown where nothing has answered for a while.

@@ -27,7 +27,7 @@ type networks struct {
 	engine *Engine
 	users  users
 	turns  starts // one change of a node's networks at a time
-	joins  starts // one look at the edges on a node at a time: two could bring the same one onto a network
+	joins  starts // of a node's edges to a network, one at a time: two looks could bring the same edge onto it
 
 	attended attended
 	removals removals
@@ -145,7 +145,7 @@ func strangersRange(subnet netip.Prefix) netip.Prefix {
 
 // attend brings the edges and spawners that run as containers on the node onto the network.
 func (n *networks) attend(ctx context.Context, node string, network fleet.Network) error {
-	release, err := n.joins.acquire(ctx, node)
+	release, err := n.joins.acquire(ctx, node+"/"+network.Name)
 	if err != nil {
 		return fmt.Errorf("cannot look for edges on node %s: %w", node, err)
 	}

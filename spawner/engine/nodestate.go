@@ -180,7 +180,7 @@ func (j *judge) round(serves bool, now time.Time) {
 // freeze takes back what is suspected; what time passes until now, or until the
 // next round if that is later, counts for nothing.
 func (j *judge) freeze(now time.Time) {
-	if !j.mute.IsZero() {
+	if !j.silent.IsZero() {
 		j.mute = now
 	}
 	j.take(nodeFrozen)

@@ -133,7 +133,7 @@ func (j *jobRun) tellPlaces(p *places) {
 		}
 	})
 	if told {
-		j.engine.record(fleet.Event{Type: fleet.EventStep, Service: j.service, Message: fmt.Sprintf("placed %s: %s", j.job.Subject(), text), By: j.job.By})
+		j.engine.record(fleet.Event{Type: fleet.EventStep, Service: j.service, Message: fmt.Sprintf("placed %s: %s", j.subject, text), By: j.job.By})
 	}
 }
 

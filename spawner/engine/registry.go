@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"sync"
+
+	"edgespawner/fleet"
 )
 
 // names holds the container names in use on each node, so that two replicas
@@ -91,6 +93,9 @@ func (s *starts) acquire(ctx context.Context, node string) (release func(), err 
 	case slots <- struct{}{}:
 		return func() { <-slots }, nil
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		if err := context.Cause(ctx); err != context.DeadlineExceeded {
+			return nil, err
+		}
+		return nil, fleet.Errorf(fleet.Unavailable, "node %s was busy with others for too long", node)
 	}
 }

@@ -48,7 +48,7 @@ func (o *rollout) roll(changes []change) error {
 		if proven || changes[0].kind == changeRemove {
 			n = alike(changes)
 		}
-		if err := o.carryOutAbreast(changes[:n]); err != nil {
+		if err := letGo(o, changes[:n], o.nodeOf, o.carryOut); err != nil {
 			o.failed(err)
 			return err
 		}
@@ -58,19 +58,18 @@ func (o *rollout) roll(changes []change) error {
 	return nil
 }
 
-var errOtherFailed = errors.New("another replica failed before")
-
-// carryOutAbreast carries out changes side by side. When one fails, those under way are let go.
-func (o *rollout) carryOutAbreast(changes []change) error {
+// letGo is abreast for what ends with the rollout's context: when one fails, those
+// under way are let go.
+func letGo[T any](o *rollout, list []T, node func(T) string, do func(T) error) error {
 	ctx := o.ctx
 	defer func() { o.ctx = ctx }()
 	var cancel context.CancelCauseFunc
 	o.ctx, cancel = context.WithCancelCause(ctx)
 	defer cancel(nil)
-	return abreast(o.run, changes, o.nodeOf, func(c change) error {
-		err := o.carryOut(c)
+	return abreast(o.run, list, node, func(item T) error {
+		err := do(item)
 		if err != nil {
-			cancel(errOtherFailed)
+			cancel(fmt.Errorf("another failed before: %w", err))
 		}
 		return err
 	})

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -114,20 +113,24 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 	if !v.runs() || v.sandbox.id == "" {
 		return nil, nil
 	}
-	ctx, leave := e.whileAnswers(ctx, r.node)
-	defer leave()
-	release, err := e.looks.acquire(ctx, r.node) // an engine that runs many commands at once is done with none in time
+	var list []fleet.Connection
+	err := e.whileAnswers(ctx, r.node, func(ctx context.Context) (err error) {
+		list, err = e.listConnections(ctx, r.node, v.sandbox.id)
+		return err
+	})
+	return inUse(list), err
+}
+
+func (e *Engine) listConnections(ctx context.Context, node, sandbox string) ([]fleet.Connection, error) {
+	release, err := e.looks.acquire(ctx, node) // an engine that runs many commands at once is done with none in time
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(ctx, connsTimeout)
 	defer cancel()
-	result, err := e.shell.Exec(ctx, r.node, v.sandbox.id, []string{"/sandbox", "conns"})
-	switch {
-	case errors.Is(context.Cause(ctx), errNodeSilent):
-		return nil, errNodeSilent
-	case err != nil:
+	result, err := e.shell.Exec(ctx, node, sandbox, []string{"/sandbox", "conns"})
+	if err != nil {
 		return nil, err
 	}
 	if result.ExitCode != 0 {
@@ -137,7 +140,7 @@ func (e *Engine) connections(ctx context.Context, r *replica) ([]fleet.Connectio
 	if err := json.Unmarshal(result.Output, &list); err != nil {
 		return nil, fmt.Errorf("cannot read the sandbox's list of connections: %w", err)
 	}
-	return inUse(list), nil
+	return list, nil
 }
 
 // mayPass says whether connections could not be listed since an engine was slow:

@@ -99,7 +99,7 @@ type stepRun struct {
 
 func (s *stepRun) name() string {
 	if s.replica == "" {
-		return s.verb + " " + s.job.job.Subject()
+		return s.verb + " " + s.job.subject
 	}
 	return s.verb + " " + s.replica
 }
