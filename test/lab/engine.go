@@ -23,6 +23,11 @@ func (n *Node) execRoot() string { return filepath.Join(n.dir(), "exec") }
 func (n *Node) dataRoot() string { return filepath.Join(n.dir(), "data") }
 func (n *Node) pidFile() string  { return filepath.Join(n.dir(), "engine.pid") }
 
+// containerdFile is where an engine writes the number of its containerd.
+func (n *Node) containerdFile() string {
+	return filepath.Join(n.execRoot(), "containerd", "containerd.pid")
+}
+
 // StartEngine starts the engine unless it runs, and returns when it answers.
 func (n *Node) StartEngine(ctx context.Context) error {
 	if n.state().Engine.alive() {
@@ -31,7 +36,7 @@ func (n *Node) StartEngine(ctx context.Context) error {
 	if err := n.configure(); err != nil {
 		return err
 	}
-	for _, file := range []string{n.pidFile(), filepath.Join(n.execRoot(), "containerd", "containerd.pid")} {
+	for _, file := range []string{n.pidFile(), n.containerdFile()} {
 		if err := removeStale(file); err != nil {
 			return fmt.Errorf("cannot start the engine of %s: %w", n.Name, err)
 		}
@@ -45,17 +50,29 @@ func (n *Node) StartEngine(ctx context.Context) error {
 // removeStale removes a pid file whose process is gone: an engine that was
 // killed has left it, and a new one would believe it, even of a zombie.
 func removeStale(file string) error {
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
+	running, err := processIn(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && processOf(pid).alive() {
+	case running.alive():
 		return nil
 	}
 	return os.Remove(file)
+}
+
+// processIn returns the process whose number stands in a file.
+func processIn(file string) (process, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return process{}, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return process{}, nil // half written: of nobody
+	}
+	return processOf(pid), nil
 }
 
 // settle gives an engine the host name $0 and a folder $1 of its own in place of
@@ -188,11 +205,16 @@ func (n *Node) StopEngine() error {
 	return n.awaitEnd()
 }
 
-// awaitEnd waits until dockerd is gone.
+// awaitEnd waits until dockerd is gone, and its containerd, which the kernel ends
+// with it: an engine that starts sooner believes that one's pid file, and waits for it in vain.
 func (n *Node) awaitEnd() error {
+	containerd, err := processIn(n.containerdFile())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot tell whether the engine of %s has ended: %w", n.Name, err)
+	}
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(30 * time.Second); n.state().Engine.alive(); <-ticker.C {
+	for deadline := time.Now().Add(30 * time.Second); n.state().Engine.alive() || containerd.alive(); <-ticker.C {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("the engine of %s does not end", n.Name)
 		}
