@@ -35,6 +35,16 @@ func abreast[T any](run *jobRun, list []T, node func(T) string, do func(T) error
 	return w.err
 }
 
+// leading is how many of the first of a list are such.
+func leading[T any](list []T, such func(T) bool) int {
+	for n, item := range list {
+		if !such(item) {
+			return n
+		}
+	}
+	return len(list)
+}
+
 // goAbreast notes that so many goroutines more, or fewer, carry out steps of a job.
 func (q *queue) goAbreast(run *jobRun, n int) {
 	q.mu.Lock()

@@ -24,24 +24,6 @@ func overThree(t *testing.T, test func(w *world)) {
 	}, test)
 }
 
-// onEach lets an app behave so, whichever node it is on.
-func (w *world) onEach(image string, how behaviour) {
-	w.cluster.mu.Lock()
-	defer w.cluster.mu.Unlock()
-	for _, d := range w.cluster.nodes {
-		d.apps[image] = how
-	}
-}
-
-// onEachAs is onEach for the app of one replica.
-func (w *world) onEachAs(name string, how behaviour) {
-	w.cluster.mu.Lock()
-	defer w.cluster.mu.Unlock()
-	for _, d := range w.cluster.nodes {
-		d.byName[name] = how
-	}
-}
-
 // calls are those that changed something, on all nodes.
 func (w *world) calls() []string {
 	w.cluster.mu.Lock()
@@ -81,7 +63,7 @@ func (w *world) takes(want time.Duration, job func() fleet.Job) {
 
 func TestReplicasAreAddedSideBySideOnDifferentNodesAfterTheFirst(t *testing.T) {
 	overThree(t, func(w *world) {
-		w.onEach("app:1", slowly)
+		w.behave("app:1", slowly)
 		w.takes(15*time.Second, func() fleet.Job { return w.deploy(w.spec("web", "app:1", 7)) }) // one, two times three
 		if got := fmt.Sprint(w.spread("web")); got != "map[a:3 b:2 c:2]" {
 			t.Errorf("web stands on %s", got)
@@ -95,14 +77,14 @@ func TestReplicasAreAddedSideBySideOnDifferentNodesAfterTheFirst(t *testing.T) {
 
 func TestAsManyReplicasAreAddedAtATimeOnANodeAsItStartsApps(t *testing.T) {
 	synctestWorld(t, func(w *world) { w.config.MaxStarts = 3 }, func(w *world) {
-		w.onEach("app:1", slowly)
+		w.behave("app:1", slowly)
 		w.takes(15*time.Second, func() fleet.Job { return w.deploy(w.spec("web", "app:1", 7)) })
 	})
 }
 
 func TestReplicasAreTakenAwaySideBySide(t *testing.T) {
 	overThree(t, func(w *world) {
-		w.onEach("app:1", behaviour{stopTakes: 5 * time.Second})
+		w.behave("app:1", behaviour{stopTakes: 5 * time.Second})
 		w.deployed(w.spec("web", "app:1", 9))
 		w.takes(10*time.Second, func() fleet.Job { return w.done(w.engine().Scale(w.ctx, "web", 3, "tester")) })
 		if got := fmt.Sprint(w.spread("web")); got != "map[a:1 b:1 c:1]" {
@@ -118,14 +100,14 @@ func TestReplicasAreTakenAwaySideBySide(t *testing.T) {
 func TestAnUpdateReplacesOneReplicaAfterAnother(t *testing.T) {
 	overThree(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
-		w.onEach("app:2", slowly)
+		w.behave("app:2", slowly)
 		w.takes(15*time.Second, func() fleet.Job { return w.deploy(w.spec("web", "app:2", 3)) })
 	})
 }
 
 func TestAnAppThatDoesNotStartIsTriedOnceBeforeTheOthersAreMade(t *testing.T) {
 	overThree(t, func(w *world) {
-		w.onEach("app:1", behaviour{exits: true, exitCode: 1})
+		w.behave("app:1", behaviour{exits: true, exitCode: 1})
 		if job := w.deploy(w.spec("web", "app:1", 9)); job.State != fleet.JobFailed {
 			t.Errorf("the deploy %s", job.State)
 		}
@@ -146,10 +128,10 @@ func TestAnAppThatDoesNotStartIsTriedOnceBeforeTheOthersAreMade(t *testing.T) {
 
 func TestAfterOneThatFailedNoOtherIsBegunAndThoseUnderWayAreTakenBack(t *testing.T) {
 	overThree(t, func(w *world) {
-		w.onEach("app:1", slowly)
+		w.behave("app:1", slowly)
 		w.deployed(w.spec("web", "app:1", 3))
 		for _, name := range []string{"web-4", "web-4.2"} {
-			w.onEachAs(name, behaviour{readyAfter: 10 * time.Second, exits: true, exitAfter: time.Second, exitCode: 1})
+			w.behaveAs(name, behaviour{readyAfter: 10 * time.Second, exits: true, exitAfter: time.Second, exitCode: 1})
 		}
 		job := w.done(w.engine().Scale(w.ctx, "web", 12, "tester"))
 		if job.State != fleet.JobFailed || !strings.Contains(job.Error, "web-4") {
@@ -165,9 +147,9 @@ func TestAfterOneThatFailedNoOtherIsBegunAndThoseUnderWayAreTakenBack(t *testing
 func TestThoseUnderWayAreLetGoWhenAnotherHasFailed(t *testing.T) {
 	overThree(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
-		w.onEach("app:1", behaviour{readyAfter: 50 * time.Second})
+		w.behave("app:1", behaviour{readyAfter: 50 * time.Second})
 		for _, name := range []string{"web-4", "web-4.2"} {
-			w.onEachAs(name, behaviour{readyAfter: 50 * time.Second, exits: true, exitAfter: time.Second, exitCode: 1})
+			w.behaveAs(name, behaviour{readyAfter: 50 * time.Second, exits: true, exitAfter: time.Second, exitCode: 1})
 		}
 		began := time.Now()
 		job := w.done(w.engine().Scale(w.ctx, "web", 12, "tester"))
@@ -180,7 +162,7 @@ func TestThoseUnderWayAreLetGoWhenAnotherHasFailed(t *testing.T) {
 
 func TestWhatWasTakenAwaySideBySideComesBackSo(t *testing.T) {
 	overThree(t, func(w *world) {
-		w.onEach("app:1", behaviour{readyAfter: 5 * time.Second})
+		w.behave("app:1", behaviour{readyAfter: 5 * time.Second})
 		w.deployed(w.spec("web", "app:1", 9))
 		w.edge.set(func() { w.edge.delay = 2 * time.Second })
 		accepted, err := w.engine().Scale(w.ctx, "web", 3, "tester")
@@ -258,7 +240,7 @@ func TestAnImageThatNoRegistryHasGoesToOneNodeAfterAnother(t *testing.T) {
 func TestAJobIsParkedWhenAllThatItDoesSideBySideHasEnded(t *testing.T) {
 	overThree(t, func(w *world) {
 		for index, takes := range []time.Duration{1, 1, 1, 1, 1, 1, 2, 8, 5, 1, 1, 1} {
-			w.onEachAs(fleet.ReplicaName("web", index), behaviour{stopTakes: takes * time.Second})
+			w.behaveAs(fleet.ReplicaName("web", index), behaviour{stopTakes: takes * time.Second})
 		}
 		w.deployed(w.spec("web", "app:1", 12))
 		accepted, err := w.engine().Scale(w.ctx, "web", 3, "tester")

@@ -72,8 +72,8 @@ func (o *rollout) bring(plan func(stand []standing) []change) error {
 // it comes over the link of the node that has it.
 func (o *rollout) bringImages() error {
 	bring := func(node string) error {
-		if o.engine.hasImage(o.ctx, node, o.print) {
-			return nil
+		if there, err := o.engine.hasImage(o.ctx, node, o.print); there && err == nil {
+			return nil // else the step brings it, or says what is wrong
 		}
 		return o.step("pull", "", func(ctx context.Context) (string, error) {
 			return onNode(node), o.engine.whileAnswers(ctx, node, func(ctx context.Context) error {
@@ -209,8 +209,11 @@ func (o *rollout) finish(edges int) error {
 		}
 		return nil // the others are removed all the same
 	})
+	if err != nil {
+		return err
+	}
 	o.certify()
-	return err
+	return nil
 }
 
 // certify waits for the certificates of a new revision with TLS, and says so when there are none yet.

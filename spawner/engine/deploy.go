@@ -353,20 +353,22 @@ func (e *Engine) fetch(ctx context.Context, node string, revision *fleet.Revisio
 	return e.images.Ensure(ctx, node, revision.Spec.Image, revision.Spec.Pull)
 }
 
-// hasImage says whether the image of a blueprint is on a node.
-func (e *Engine) hasImage(ctx context.Context, node string, print *blueprint) bool {
+// hasImage says whether a node has all that it can be given of the image of a blueprint.
+func (e *Engine) hasImage(ctx context.Context, node string, print *blueprint) (bool, error) {
+	if print.image.ID == "" {
+		return true, nil // nobody knows it any more: what the reference means there is taken
+	}
 	_, err := e.images.Ensure(ctx, node, print.image.ID, fleet.PullNever)
-	return err == nil || print.image.ID == ""
+	if fleet.KindOf(err) == fleet.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // bringImage makes sure that the image of a blueprint is on a node: that very
 // one, whatever its tag means there by now.
 func (e *Engine) bringImage(ctx context.Context, node string, print *blueprint) error {
-	if print.image.ID == "" {
-		return nil // nobody knows it any more: what the reference means there is taken
-	}
-	_, err := e.images.Ensure(ctx, node, print.image.ID, fleet.PullNever)
-	if err == nil || fleet.KindOf(err) != fleet.NotFound {
+	if there, err := e.hasImage(ctx, node, print); there || err != nil {
 		return err
 	}
 	if print.image.Digest != "" { // its registry has it, and carries it with less trouble than we do
@@ -375,7 +377,7 @@ func (e *Engine) bringImage(ctx context.Context, node string, print *blueprint) 
 			return nil
 		}
 	}
-	_, err = e.images.Bring(ctx, node, print.image.ID)
+	_, err := e.images.Bring(ctx, node, print.image.ID)
 	if err == nil || fleet.KindOf(err) != fleet.NotFound {
 		return err
 	}

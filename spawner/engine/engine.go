@@ -92,10 +92,10 @@ type Engine struct {
 	networks   networks
 	names      names
 	sandboxes  users
-	imports    starts // of the sandbox's image, one at a time on a node
+	imports    *turns // of the sandbox's image, one at a time on a node
 	foundlings foundlings
-	starts     starts
-	looks      starts // at connections
+	starts     *turns // of apps
+	looks      *turns // at connections
 	accepted   acceptedSpecs
 	members    members
 	ledger     *ledger
@@ -134,13 +134,12 @@ func New(config Config, ports Ports, log *slog.Logger) *Engine {
 	e.saver = newSaver(ports.Services, log)
 	e.standings = newStandings(ports.Standings, log)
 	e.queue = newQueue(e, config.Workers, config.QueueSize)
-	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}, turns: oneAtATime(), joins: oneAtATime()}
+	e.networks = networks{engine: e, users: users{of: map[string]map[*replica]bool{}}, turns: newTurns(oneAtATime), joins: newTurns(oneAtATime)}
 	e.names = names{taken: map[string]bool{}}
 	e.sandboxes = users{of: map[string]map[*replica]bool{}}
 	e.foundlings = foundlings{since: map[string]map[string]time.Time{}}
-	e.imports = oneAtATime()
-	e.looks = starts{slots: map[string]chan struct{}{}, limit: e.startLimit}
-	e.starts = starts{slots: map[string]chan struct{}{}, limit: e.startLimit}
+	e.imports = newTurns(oneAtATime)
+	e.looks, e.starts = newTurns(e.startLimit), newTurns(e.startLimit)
 	e.accepted = acceptedSpecs{specs: map[string]*fleet.Spec{}}
 	return e
 }

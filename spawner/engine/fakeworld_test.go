@@ -312,20 +312,24 @@ func (w *world) exchange(name string, conn *fakeConn, takes time.Duration) (stri
 	return conn.app.name, nil
 }
 
-// behave says what the apps of an image do from now on.
+// behave says what the apps of an image do from now on, on any node.
 func (w *world) behave(image string, how behaviour) {
-	w.docker.mu.Lock()
-	defer w.docker.mu.Unlock()
-	w.docker.apps[image] = how
+	w.cluster.mu.Lock()
+	defer w.cluster.mu.Unlock()
+	for _, d := range w.cluster.nodes {
+		d.apps[image] = how
+	}
 }
 
 // behaveAs says what one app does, by its container's name; the zero value: as the others of its image.
 func (w *world) behaveAs(name string, how behaviour) {
-	w.docker.mu.Lock()
-	defer w.docker.mu.Unlock()
-	w.docker.byName[name] = how
-	if how == (behaviour{}) {
-		delete(w.docker.byName, name)
+	w.cluster.mu.Lock()
+	defer w.cluster.mu.Unlock()
+	for _, d := range w.cluster.nodes {
+		d.byName[name] = how
+		if how == (behaviour{}) {
+			delete(d.byName, name)
+		}
 	}
 }
 

@@ -216,12 +216,16 @@ func (s *members) answers(name string) bool {
 	}
 }
 
+func silentError(node string) error {
+	return fleet.Errorf(fleet.Unavailable, "node %s does not answer", node)
+}
+
 // whileAnswers does something that a node is asked for, until its engine falls
 // silent: then the error is Unavailable.
 func (e *Engine) whileAnswers(ctx context.Context, node string, do func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silent, silence := e.members.silence(node), fleet.Errorf(fleet.Unavailable, "node %s does not answer", node)
+	silent, silence := e.members.silence(node), silentError(node)
 	e.group.Go(func() {
 		select {
 		case <-silent:

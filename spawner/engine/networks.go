@@ -26,8 +26,8 @@ const (
 type networks struct {
 	engine *Engine
 	users  users
-	turns  starts // one change of a node's networks at a time
-	joins  starts // of a node's edges to a network, one at a time: two looks could bring the same edge onto it
+	turns  *turns // one change of a node's networks at a time
+	joins  *turns // of a node's edges to a network, one at a time: two looks could bring the same edge onto it
 
 	attended attended
 	removals removals

@@ -67,21 +67,24 @@ func (u *users) leave(thing string, r *replica) bool {
 	return true
 }
 
-// starts lets about one start per core of a node run at a time: beyond that
-// all of them wait longer and none is done sooner.
-type starts struct {
-	mu    sync.Mutex
+// turns lets so many things run at a time on each node: beyond that all of them
+// would wait longer and none be done sooner, or they would meet each other.
+type turns struct {
 	limit func(node string) int
+
+	mu    sync.Mutex
 	slots map[string]chan struct{}
 }
 
-// oneAtATime lets one thing run at a time on each node.
-func oneAtATime() starts {
-	return starts{slots: map[string]chan struct{}{}, limit: func(string) int { return 1 }}
+func newTurns(limit func(node string) int) *turns {
+	return &turns{limit: limit, slots: map[string]chan struct{}{}}
 }
 
+// oneAtATime is the limit of what must not meet another of its kind on a node.
+func oneAtATime(string) int { return 1 }
+
 // acquire waits for a node's slot until ctx ends.
-func (s *starts) acquire(ctx context.Context, node string) (release func(), err error) {
+func (s *turns) acquire(ctx context.Context, node string) (release func(), err error) {
 	s.mu.Lock()
 	slots, ok := s.slots[node]
 	if !ok {

@@ -174,7 +174,7 @@ func (r *replica) orderAndWait(ctx context.Context, w want) error {
 		}
 		return nil // it went before
 	case <-r.engine.members.silence(r.node):
-		return fleet.Errorf(fleet.Unavailable, "node %s does not answer", r.node)
+		return silentError(r.node)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,8 +20,8 @@ func (o *rollout) failed(err error) {
 }
 
 // takeBack undoes the swaps, newest first, those that only added or took away
-// side by side, and then whatever an earlier process
-// had swapped, so that what served before serves again. It goes as far as it can.
+// side by side, and then whatever an earlier process had swapped, so that what
+// served before serves again. It goes as far as it can.
 func (o *rollout) takeBack() {
 	ctx, cancel := o.engine.background(time.Duration(len(o.swaps)+2) * callTimeout)
 	defer cancel()
@@ -35,10 +34,7 @@ func (o *rollout) takeBack() {
 	swaps := slices.Clone(o.swaps)
 	slices.Reverse(swaps)
 	for len(swaps) > 0 {
-		n := 1
-		for swaps[0].oneSided() && n < len(swaps) && swaps[n].oneSided() {
-			n++
-		}
+		n := max(1, leading(swaps, swap.oneSided))
 		if err := abreast(o.run, swaps[:n], swap.node, o.takeBackOne); err != nil {
 			return // the next process goes on from what there is
 		}
@@ -56,13 +52,6 @@ func (o *rollout) takeBackOne(s swap) error {
 	}
 	return o.engine.life.Err()
 }
-
-func (s swap) index() int { return cmp.Or(s.old, s.new).index }
-
-func (s swap) node() string { return cmp.Or(s.old, s.new).node }
-
-// oneSided says whether the swap only added a replica or only took one away.
-func (s swap) oneSided() bool { return s.old == nil || s.new == nil }
 
 // undo puts the old replica back in the new one's place, whether it comes up
 // again or not: then the actor goes on trying, as with any replica that ended.
