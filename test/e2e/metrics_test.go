@@ -32,6 +32,9 @@ func TestTheMetricsTellWhatHasHappened(t *testing.T) {
 		if number(t, s.Metric("spawner_probe_lateness_seconds_count")) == 0 {
 			return errors.New("none yet")
 		}
+		if _, there := s.FindMetric(`spawner_probes_total{result="success",type="http"}`); !there {
+			return errors.New("none yet that the app has passed") // the first may have met the crash
+		}
 		return nil
 	})
 	s.Get("shop.test", "/").MustBe(http.StatusOK)

@@ -36,12 +36,22 @@ func (s *Stand) CallAPI(method, path, body string, header map[string]string) Ans
 // Metric returns the value of a metric of the spawner, as it is printed.
 func (s *Stand) Metric(name string) string {
 	s.t.Helper()
+	value, there := s.FindMetric(name)
+	if !there {
+		s.t.Fatalf("the spawner has no metric %s", name)
+	}
+	return value
+}
+
+// FindMetric is Metric for one that may not be there: what is counted by labels
+// is, from its first time on.
+func (s *Stand) FindMetric(name string) (value string, there bool) {
+	s.t.Helper()
 	page := s.CallAPI(http.MethodGet, "/metrics", "", map[string]string{"Authorization": "Bearer " + s.Spawner.AdminToken()}).MustBe(http.StatusOK)
 	for line := range strings.SplitSeq(page.Body, "\n") {
 		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			return value
+			return value, true
 		}
 	}
-	s.t.Fatalf("the spawner has no metric %s", name)
-	return ""
+	return "", false
 }
