@@ -17,11 +17,16 @@ const (
 // backoff returns how long to wait before restart number n (from 0): nothing,
 // then backoffFirst doubling up to backoffCap.
 func backoff(n int) time.Duration {
-	const doublings = 10 // more than there are to the cap
 	if n <= 0 {
 		return 0
 	}
-	return min(backoffFirst<<min(n-1, doublings), backoffCap)
+	return doubled(backoffFirst, n-1, backoffCap)
+}
+
+// doubled is a pause that doubles n times, up to the longest.
+func doubled(first time.Duration, n int, longest time.Duration) time.Duration {
+	const enough = 20 // doublings: more than there are to any longest one
+	return min(first<<min(n, enough), longest)
 }
 
 // tries counts the restarts of a replica.

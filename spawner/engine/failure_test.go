@@ -75,6 +75,21 @@ func TestTheSilenceOfANodeIsJudgedByItsProbes(t *testing.T) {
 	}
 }
 
+func TestTheNodeThatFlapsTheMostIsDampedToo(t *testing.T) {
+	j, now := newJudge(FailureLimits{}), time.Now()
+	for n := range 60 {
+		now = now.Add(9 * time.Second)
+		j.lost(now)
+		j.answered(now)
+		if n > 0 && !j.settling(now) {
+			t.Fatalf("after silence %d it gets new replicas", n+1)
+		}
+	}
+	if !j.settling(now.Add(flapLongest-1)) || j.settling(now.Add(flapLongest)) {
+		t.Errorf("it settles at %s, want after %s", j.settles.Sub(now), flapLongest)
+	}
+}
+
 func TestANodeThatFlapsHasToProveItself(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	j := newJudge(FailureLimits{})

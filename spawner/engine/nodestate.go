@@ -134,7 +134,7 @@ func (j *judge) take(event nodeEvent) {
 // answered takes note that the engine answers.
 func (j *judge) answered(now time.Time) {
 	if j.state != fleet.NodeReady && len(j.silences) > 1 {
-		j.settles = now.Add(min(flapPause<<(len(j.silences)-2), flapLongest))
+		j.settles = now.Add(doubled(flapPause, len(j.silences)-2, flapLongest))
 	}
 	j.silent, j.mute = time.Time{}, time.Time{}
 	j.take(nodeAnswered)

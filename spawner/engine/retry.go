@@ -44,9 +44,5 @@ func retry(err error, n int) (pause time.Duration, again bool) {
 	if n >= most || e.RetryAfter > retryPatience {
 		return 0, false
 	}
-	pause = retryCap
-	if doublings := n - 1; doublings < 10 {
-		pause = min(retryFirst<<doublings, retryCap)
-	}
-	return max(pause, e.RetryAfter), true
+	return max(doubled(retryFirst, n-1, retryCap), e.RetryAfter), true
 }
