@@ -156,8 +156,14 @@ func (e *Engine) redraw(ctx context.Context, service string, revisions []fleet.R
 // imageOfNodes returns the first of the images that is on a node.
 func (e *Engine) imageOfNodes(ctx context.Context, ids ...string) (fleet.Image, bool) {
 	for _, id := range ids {
+		if id == "" {
+			continue
+		}
 		for _, node := range e.nodeNames() {
-			if image, err := e.images.Ensure(ctx, node, id, fleet.PullNever); id != "" && err == nil {
+			if !e.members.answers(node) {
+				continue // each question would wait for it
+			}
+			if image, err := e.images.Ensure(ctx, node, id, fleet.PullNever); err == nil {
 				return image, true
 			}
 		}
