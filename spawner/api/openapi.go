@@ -127,13 +127,14 @@ func (s schemas) operation(rt route) object {
 	if rt.answer != nil {
 		good["content"] = s.content(rt.types, reflect.TypeOf(rt.answer))
 	}
-	operation := object{
-		"summary": rt.summary,
-		"responses": object{
-			strconv.Itoa(status): good,
-			"default":            object{"description": "a refusal", "content": s.content(nil, reflect.TypeFor[errorAnswer]())},
-		},
+	responses := object{
+		strconv.Itoa(status): good,
+		"default":            object{"description": "a refusal", "content": s.content(nil, reflect.TypeFor[errorAnswer]())},
 	}
+	if status == http.StatusAccepted {
+		responses["200"] = object{"description": "nothing is left to be done: with wait the job that has ended, with plan or dry_run what would be done, else what is so already"}
+	}
+	operation := object{"summary": rt.summary, "responses": responses}
 	if rt.body != nil {
 		operation["requestBody"] = object{"content": s.content(nil, reflect.TypeOf(rt.body))}
 	}

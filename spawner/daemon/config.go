@@ -58,7 +58,7 @@ type Config struct {
 	FallbackAddress string // host:port of the public fallback router
 	FallbackURL     string // the fallback router as the edges reach it: http://host:port
 
-	StateDir string // holds spawner.db and admin-token
+	StateDir string // holds spawner.db, node.key and admin-token
 	Fleet    string // the installation's id to adopt; empty = the stored one, else a new one
 
 	DockerHost    string // unix://, tcp:// or ssh://; after Load never empty

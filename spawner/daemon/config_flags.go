@@ -69,7 +69,7 @@ func (c *Config) bindLimits(flags *pflag.FlagSet) {
 	flags.DurationVar(&c.Failure.ProbeEvery, "node-probe-interval", c.Failure.ProbeEvery, "probe the replicas of a node whose engine is silent this often")
 	flags.DurationVar(&c.Failure.SuspectAfter, "node-suspect-after", c.Failure.SuspectAfter, "take the routes off a silent node after this long without an answer from its replicas")
 	flags.DurationVar(&c.Failure.DownAfter, "node-down-after", c.Failure.DownAfter, "place the replicas of such a node elsewhere after this long")
-	flags.DurationVar(&c.Failure.Window, "node-silence-window", c.Failure.Window, "when most nodes fall silent within this time, change nothing")
+	flags.DurationVar(&c.Failure.Window, "node-silence-window", c.Failure.Window, "when most nodes fall silent within this time, declare none of them down and move nothing")
 	flags.TextVar(&c.PortRange, "port-range", c.PortRange, "where nodes share no network, publish replicas on their nodes' addresses, on ports of this `range`")
 	flags.IntVar(&c.WorkerCount, "worker-count", c.WorkerCount, "carry out `n` jobs at a time")
 	flags.IntVar(&c.QueueSize, "queue-size", c.QueueSize, "let `n` jobs wait; more are refused")
