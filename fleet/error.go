@@ -22,7 +22,8 @@ const (
 	Unavailable  Kind = "unavailable"
 	Internal     Kind = "internal"
 
-	// Timeout and BadGateway are answers of the public router alone.
+	// Timeout is an answer of the public router alone; BadGateway is that of the
+	// private API too, where a webhook's test was not taken.
 	Timeout    Kind = "timeout"
 	BadGateway Kind = "bad_gateway"
 )
@@ -76,9 +77,15 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
+// About makes it an error about a field.
+func (e *Error) About(field string) *Error {
+	e.Field = field
+	return e
+}
+
 // InvalidField makes an error about one field: what is wrong and what is allowed.
 func InvalidField(field, format string, args ...any) *Error {
-	return &Error{Kind: Invalid, Field: field, Message: fmt.Sprintf(format, args...)}
+	return Errorf(Invalid, format, args...).About(field)
 }
 
 // KindOf returns the kind of err: that of the Error it wraps, else Internal.

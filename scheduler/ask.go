@@ -58,7 +58,7 @@ type scratch struct {
 
 // ask prepares a demand. The caller calls done afterwards.
 func (c *Cluster) ask(d *Demand) (*ask, error) {
-	a := &ask{demand: d, binpack: d.Placement.Strategy == fleet.StrategyBinpack, image: c.images[d.Image]}
+	a := &ask{demand: d, binpack: d.packs(), image: c.images[d.Image]}
 	var err error
 	if a.constraints, err = c.conditions(d.Placement.Constraints); err != nil {
 		return nil, err

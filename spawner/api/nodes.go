@@ -93,9 +93,6 @@ func (a *API) resumeNode(w http.ResponseWriter, r *request) error {
 }
 
 func (a *API) changeNode(w http.ResponseWriter, r *request, change func(ctx context.Context, name, by string) error) error {
-	if err := r.noBody(w); err != nil {
-		return err
-	}
 	if err := change(r.Context(), r.name("name"), r.by); err != nil {
 		return err
 	}

@@ -34,9 +34,7 @@ func (a attendance) check(ctx context.Context, own string) error {
 			}
 		}
 	}
-	outside := fleet.Errorf(fleet.Conflict, "the spawner runs outside of a container of node %s, where the network that nodes share does not reach: run it in one with the label %s=%s and a network of its own, or add the node without joining it", own, fleet.LabelRole, fleet.RoleSpawner)
-	outside.Field = "join_network"
-	return outside
+	return fleet.Errorf(fleet.Conflict, "the spawner runs outside of a container of node %s, where the network that nodes share does not reach: run it in one with the label %s=%s and a network of its own, or add the node without joining it", own, fleet.LabelRole, fleet.RoleSpawner).About("join_network")
 }
 
 // among says whether an address is one of those of this process.

@@ -91,7 +91,7 @@ func (k *swarmKeeper) balanceLocked(ctx context.Context, without string) error {
 	if !slices.ContainsFunc(nodes, func(n fleet.StoredNode) bool { return n.Name == k.own }) {
 		return nil // somebody else has begun this swarm, and looks after its managers
 	}
-	manager, err := k.manager(ctx, k.own, without)
+	manager, err := k.manager(ctx, without)
 	if err != nil {
 		return err
 	}

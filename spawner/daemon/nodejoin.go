@@ -181,9 +181,7 @@ func nameTaken(name, own string) error {
 	if name == own {
 		why = "it is the spawner's own node, which --docker-host and --node-name say"
 	}
-	taken := fleet.Errorf(fleet.Conflict, "there is a node %q already: %s", name, why)
-	taken.Field = "name"
-	return taken
+	return fleet.Errorf(fleet.Conflict, "there is a node %q already: %s", name, why).About("name")
 }
 
 // refusePlainTCP keeps an engine that asks for no certificate off the network,
@@ -208,18 +206,14 @@ func isLoopback(host string) bool {
 // node that is updated any engine but its own.
 func (n *nodes) refuseEngine(ctx context.Context, told fleet.Node, before fleet.StoredNode) error {
 	if before.EngineID != "" && before.EngineID != told.EngineID {
-		other := fleet.Errorf(fleet.Conflict, "another engine (%s) answers there than the one that node %s has had (%s): remove the node, then add it", told.EngineID, told.Name, before.EngineID)
-		other.Field = "endpoint"
-		return other
+		return fleet.Errorf(fleet.Conflict, "another engine (%s) answers there than the one that node %s has had (%s): remove the node, then add it", told.EngineID, told.Name, before.EngineID).About("endpoint")
 	}
 	for _, name := range n.names() {
 		if name == told.Name {
 			continue
 		}
 		if id := n.engineID(ctx, name); id != "" && id == told.EngineID {
-			twice := fleet.Errorf(fleet.Conflict, "this engine is a node already: %s", name)
-			twice.Field = "endpoint"
-			return twice
+			return fleet.Errorf(fleet.Conflict, "this engine is a node already: %s", name).About("endpoint")
 		}
 	}
 	return nil

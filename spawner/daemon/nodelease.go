@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -53,9 +52,7 @@ func (l *nodeLeases) take(ctx context.Context, node string) error {
 		select {
 		case <-time.After(docker.LeaseRefresh):
 		case <-ctx.Done():
-			taken := fleet.Errorf(fleet.Conflict, "another spawner of this fleet (%s) looks after that engine", holder)
-			taken.Field = "endpoint"
-			return taken
+			return fleet.Errorf(fleet.Conflict, "another spawner of this fleet (%s) looks after that engine", holder).About("endpoint")
 		}
 	}
 }
@@ -196,8 +193,5 @@ func (l *nodeLeases) releaseAll(names []string) {
 
 // others are the nodes but for the spawner's own, in order.
 func (n *nodes) others() []string {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	names := slices.Sorted(maps.Keys(n.known))
-	return slices.DeleteFunc(names, func(name string) bool { return name == n.own })
+	return slices.DeleteFunc(n.names(), func(name string) bool { return name == n.own })
 }

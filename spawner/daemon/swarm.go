@@ -76,7 +76,7 @@ func (k *swarmKeeper) join(ctx context.Context, own, node fleet.StoredNode) (beg
 		begun = true
 		k.log.Info("Began a swarm", "node", own.Name, "address", own.Address)
 	}
-	manager, err := k.manager(ctx, own.Name, "")
+	manager, err := k.manager(ctx, "")
 	if err != nil {
 		return begun, err
 	}
@@ -103,17 +103,15 @@ func (k *swarmKeeper) member(ctx context.Context, node, manager string) (bool, e
 	if slices.ContainsFunc(members, func(m fleet.SwarmMember) bool { return m.ID == told.Swarm.ID }) {
 		return true, nil
 	}
-	other := fleet.Errorf(fleet.Conflict, "the engine is in another swarm: let it leave that first (docker swarm leave)")
-	other.Field = "join_network"
-	return false, other
+	return false, fleet.Errorf(fleet.Conflict, "the engine is in another swarm: let it leave that first (docker swarm leave)").About("join_network")
 }
 
 // manager is a node that can be asked about the swarm: the spawner's own if it
 // can, else another; never the one excepted.
-func (k *swarmKeeper) manager(ctx context.Context, own, except string) (string, error) {
-	candidates := []string{own}
+func (k *swarmKeeper) manager(ctx context.Context, except string) (string, error) {
+	candidates := []string{k.own}
 	for _, node := range k.nodes() {
-		if node.Name != own {
+		if node.Name != k.own {
 			candidates = append(candidates, node.Name)
 		}
 	}
@@ -133,7 +131,7 @@ func (k *swarmKeeper) manager(ctx context.Context, own, except string) (string, 
 func (k *swarmKeeper) leave(ctx context.Context, node fleet.StoredNode) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	manager, err := k.manager(ctx, k.own, node.Name)
+	manager, err := k.manager(ctx, node.Name)
 	if err != nil {
 		return err
 	}

@@ -325,11 +325,8 @@ func (r *replica) share(with *replica) {
 	r.fixedAddress = with.fixedAddress
 	r.holdSandbox(v.sandbox)
 	r.mu.Lock()
-	r.address, r.published = v.address, v.published
-	with.mu.Lock()
-	r.reach = with.reach
-	with.mu.Unlock()
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	r.address, r.published, r.reach = v.address, v.published, v.reach
 }
 
 // ensureSandboxImage brings the sandbox's image to the node.

@@ -105,12 +105,10 @@ func (e *Engine) moveAll(run *jobRun, services []string, what func(service strin
 		asked := what(service)
 		job := newJob(fleet.JobMove, service, run.copy().By)
 		job.Node, job.Moves = asked.Node, asked.Moves
-		if err := e.jobs.Add(run.ctx, job); err != nil {
-			return fmt.Errorf("cannot store the job: %w", err)
+		if err := e.submit(run.ctx, job); err != nil {
+			return err
 		}
 		children[service] = job.ID
-		e.recordAccepted(job)
-		e.queue.add(job)
 	}
 	for _, service := range services {
 		err := run.step("move", service, func(ctx context.Context) (string, error) {

@@ -119,9 +119,7 @@ func (n *networks) make(ctx context.Context, node, name, driver string) (fleet.N
 
 // noneFree is what is said when every subnet of ours is in use.
 func noneFree(first, last netip.Prefix, err error) error {
-	none := fleet.Errorf(fleet.Conflict, "none of the subnets from %s to %s is free; of the last: %s", first, last, err)
-	none.Field = "subnet"
-	return none
+	return fleet.Errorf(fleet.Conflict, "none of the subnets from %s to %s is free; of the last: %s", first, last, err).About("subnet")
 }
 
 // candidate returns the i-th subnet to try, from 10.192.0.0/12 on.

@@ -143,12 +143,7 @@ func (e *Engine) DrainNode(ctx context.Context, name string) error {
 	}
 	job := newJob(fleet.JobDrain, "", "the drain of node "+name)
 	job.Node = name
-	if err := e.jobs.Add(ctx, job); err != nil {
-		return fmt.Errorf("cannot store the job: %w", err)
-	}
-	e.recordAccepted(job)
-	e.queue.add(job)
-	return nil
+	return e.submit(ctx, job)
 }
 
 // ResumeNode lets new replicas on a node, and ends a drain of it that is under way.

@@ -37,11 +37,9 @@ func (e *Engine) Rebalance(ctx context.Context, question fleet.Rebalance, by str
 		return plan, err
 	}
 	defer e.queue.release()
-	if err := e.jobs.Add(ctx, job); err != nil {
-		return plan, fmt.Errorf("cannot store the job: %w", err)
+	if err := e.submit(ctx, job); err != nil {
+		return plan, err
 	}
-	e.recordAccepted(job)
-	e.queue.add(job)
 	plan.JobID = job.ID
 	return plan, nil
 }

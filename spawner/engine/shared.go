@@ -39,9 +39,7 @@ func (n *networks) shared(ctx context.Context, node, name string) (fleet.Network
 		return fleet.Network{}, fleet.Errorf(fleet.NotFound, "node %s shares no network", node)
 	}
 	if why := n.engine.members.waits(node); why != "" && !alone {
-		waiting := fleet.Errorf(fleet.Unavailable, "node %s %s", node, cannotShare(why))
-		waiting.Field = fieldNetworks
-		return fleet.Network{}, waiting
+		return fleet.Network{}, fleet.Errorf(fleet.Unavailable, "node %s %s", node, cannotShare(why)).About(fieldNetworks)
 	}
 	if err := n.removals.wait(ctx, name); err != nil {
 		return fleet.Network{}, err

@@ -52,13 +52,12 @@ func (e *Engine) takeUp(ctx context.Context) error {
 
 // pair is what was found of one replica.
 type pair struct {
-	service       string
-	index         int
-	revision      int
-	app, sandbox  fleet.Container
-	hash          string
-	job           string
-	sharedSandbox bool
+	service      string
+	index        int
+	revision     int
+	app, sandbox fleet.Container
+	hash         string
+	job          string
 }
 
 // pairs groups containers into replicas: by app, and sandboxes that no app has joined.
@@ -76,7 +75,6 @@ func pairs(found []fleet.Container) map[string][]pair {
 		p := describe(c)
 		p.app, p.sandbox = c, byID[c.SandboxID]
 		joined[c.SandboxID]++
-		p.sharedSandbox = joined[c.SandboxID] > 1
 		result[p.service] = append(result[p.service], p)
 	}
 	for _, c := range found {

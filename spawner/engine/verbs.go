@@ -102,12 +102,20 @@ func (e *Engine) accept(ctx context.Context, job fleet.Job, check func(*actor) e
 	if refused != nil {
 		return fleet.Accepted{}, refused
 	}
+	if err := e.submit(ctx, job); err != nil {
+		return fleet.Accepted{}, err
+	}
+	return fleet.Accepted{Service: job.Service, JobID: job.ID}, nil
+}
+
+// submit stores a job and hands it to the queue.
+func (e *Engine) submit(ctx context.Context, job fleet.Job) error {
 	if err := e.jobs.Add(ctx, job); err != nil {
-		return fleet.Accepted{}, fmt.Errorf("cannot store the job: %w", err)
+		return fmt.Errorf("cannot store the job: %w", err)
 	}
 	e.recordAccepted(job)
 	e.queue.add(job)
-	return fleet.Accepted{Service: job.Service, JobID: job.ID}, nil
+	return nil
 }
 
 func (e *Engine) recordAccepted(job fleet.Job) {
