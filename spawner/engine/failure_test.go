@@ -61,7 +61,7 @@ func TestTheSilenceOfANodeIsJudgedByItsProbes(t *testing.T) {
 			j.lost(at(0))
 			var got []fleet.NodeState
 			for i, serves := range test.rounds {
-				j.round(serves, at(i+1))
+				j.round(serves, false, at(i+1))
 				got = append(got, j.state)
 			}
 			if !slices.Equal(got, test.want) {
@@ -72,6 +72,33 @@ func TestTheSilenceOfANodeIsJudgedByItsProbes(t *testing.T) {
 				t.Errorf("after an answer it is %s", j.state)
 			}
 		})
+	}
+}
+
+func TestANodeIsMutedByRoundsThatNobodyAnswersAlone(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, frozen := range []bool{false, true} {
+		j := newJudge(FailureLimits{})
+		j.answered(now)
+		j.lost(now)
+		for _, round := range []struct {
+			at     time.Duration
+			serves bool
+			muted  bool
+		}{
+			{1 * time.Second, true, false}, {20 * time.Second, true, false}, // nothing was asked for 19 s
+			{40 * time.Second, false, false}, {41 * time.Second, false, false}, {42 * time.Second, false, true},
+			{43 * time.Second, true, false}, {44 * time.Second, false, false}, {46 * time.Second, false, true},
+		} {
+			j.round(round.serves, frozen, now.Add(round.at))
+			if j.muted != round.muted {
+				t.Errorf("frozen %t, after the round at %v: muted is %t", frozen, round.at, j.muted)
+			}
+		}
+		j.answered(now.Add(time.Minute))
+		if j.muted {
+			t.Errorf("frozen %t: it is muted though its engine answers", frozen)
+		}
 	}
 }
 

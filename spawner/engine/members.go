@@ -240,7 +240,7 @@ func (e *Engine) whileAnswers(ctx context.Context, node string, do func(ctx cont
 	return err
 }
 
-// healthOn is the health of a replica on a node: unknown where nothing has answered for a while.
+// healthOn is the health of a replica on a node: unknown where nothing answers for a while, whatever is concluded of that.
 func (s *members) healthOn(node string, health fleet.Health) fleet.Health {
 	m, ok := s.get(node)
 	if !ok {
@@ -248,7 +248,7 @@ func (s *members) healthOn(node string, health fleet.Health) fleet.Health {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if health == fleet.Healthy && m.judge.muted(time.Now()) {
+	if health == fleet.Healthy && m.judge.muted {
 		return fleet.Unknown
 	}
 	return health

@@ -117,8 +117,9 @@ type judge struct {
 	limits   FailureLimits
 	state    fleet.NodeState
 	silent   time.Time   // since when the engine does not answer; zero = it does
-	heard    time.Time   // when it or a replica there answered last, of a silent one
 	mute     time.Time   // since when no replica there has answered either, as far as that counts; zero = one has
+	unheard  time.Time   // the same, whether it counts or not
+	muted    bool        // by the last round, unheard for SuspectAfter
 	silences []time.Time // within flapMemory
 	settles  time.Time   // until then it gets nothing new
 }
@@ -136,7 +137,7 @@ func (j *judge) answered(now time.Time) {
 	if j.state != fleet.NodeReady && len(j.silences) > 1 {
 		j.settles = now.Add(doubled(flapPause, len(j.silences)-2, flapLongest))
 	}
-	j.silent, j.mute = time.Time{}, time.Time{}
+	j.silent, j.mute, j.muted = time.Time{}, time.Time{}, false
 	j.take(nodeAnswered)
 }
 
@@ -145,7 +146,7 @@ func (j *judge) lost(now time.Time) {
 	if !j.silent.IsZero() {
 		return
 	}
-	j.silent, j.mute, j.heard = now, now, now
+	j.silent, j.mute, j.unheard = now, now, now
 	recent := j.silences[:0]
 	for _, at := range j.silences {
 		if now.Sub(at) < flapMemory {
@@ -156,14 +157,23 @@ func (j *judge) lost(now time.Time) {
 	j.take(nodeLost)
 }
 
-// round takes the outcome of a round of probes of the replicas of a silent node.
-func (j *judge) round(serves bool, now time.Time) {
+// round takes the outcome of a round of probes of the replicas of a silent node,
+// of which nothing bad is concluded while most nodes are silent.
+func (j *judge) round(serves, frozen bool, now time.Time) {
 	if j.silent.IsZero() {
 		return
 	}
 	if serves {
-		j.mute, j.heard = time.Time{}, now
+		j.mute, j.unheard, j.muted = time.Time{}, time.Time{}, false
 		j.take(nodeServes)
+		return
+	}
+	if j.unheard.IsZero() {
+		j.unheard = now
+	}
+	j.muted = now.Sub(j.unheard) >= j.limits.SuspectAfter
+	if frozen {
+		j.freeze(now)
 		return
 	}
 	if j.mute.IsZero() {
@@ -184,11 +194,6 @@ func (j *judge) freeze(now time.Time) {
 		j.mute = now
 	}
 	j.take(nodeFrozen)
-}
-
-// muted says whether for SuspectAfter nothing at all has answered, whatever is concluded of that.
-func (j *judge) muted(now time.Time) bool {
-	return !j.silent.IsZero() && now.Sub(j.heard) >= j.limits.SuspectAfter
 }
 
 // settling says whether the node came back so often that it gets nothing new yet.

@@ -138,13 +138,7 @@ func (e *Engine) beginRound(ctx context.Context, m *member) {
 // endRound takes the outcome of a round.
 func (e *Engine) endRound(m *member, serves bool) {
 	frozen := e.Frozen() != ""
-	before, after := m.judged(func(j *judge) {
-		if frozen && !serves {
-			j.freeze(time.Now())
-			return
-		}
-		j.round(serves, time.Now())
-	})
+	before, after := m.judged(func(j *judge) { j.round(serves, frozen, time.Now()) })
 	m.mu.Lock()
 	m.probing = false
 	m.mu.Unlock()

@@ -30,7 +30,7 @@ func TestAServiceIsWokenWhateverWasDoneToItsContainersBehindOurBack(t *testing.T
 	for name, harm := range asleep {
 		harm(s.AppOf(name, 0), s.SandboxOf(name, 0))
 		s.Get(name+".test", "/").MustBe(200).MustContain("hostname: " + name + "-0")
-		s.WaitStatus(name, 5*time.Second, fleet.StatusRunning)
+		s.WaitStatus(name, 20*time.Second, fleet.StatusRunning)
 	}
 }
 
@@ -57,7 +57,7 @@ func TestADozingServiceIsWokenWhateverWasDoneToItBehindOurBack(t *testing.T) {
 		if answer := s.Get(name+".test", "/"); answer.Err != nil || answer.Status != 200 {
 			t.Errorf("%s: got %d %s, %v after %s", name, answer.Status, answer.Body, answer.Err, answer.Took)
 		}
-		s.WaitStatus(name, 5*time.Second, fleet.StatusRunning)
+		s.WaitStatus(name, 20*time.Second, fleet.StatusRunning)
 	}
 }
 
@@ -143,6 +143,6 @@ func TestAServiceThatIsStartedByHandIsAwake(t *testing.T) {
 	s.Deploy(s.MockApp("web", "web.test"))
 	s.Sleep("web")
 	stand.Docker(t, "start", s.AppOf("web", 0))
-	s.WaitStatus("web", 5*time.Second, fleet.StatusRunning)
+	s.WaitStatus("web", 20*time.Second, fleet.StatusRunning)
 	s.Get("web.test", "/").MustBe(200)
 }

@@ -20,7 +20,7 @@ func mustAnswerAt(s *stand.Stand, host, text string, edges ...*stand.Edge) {
 // awaitRoutes waits until an edge that was started again has what it had.
 func awaitRoutes(t *testing.T, s *stand.Stand, edge *stand.Edge, host string) {
 	t.Helper()
-	stand.Eventually(t, 5*time.Second, edge.Name+" has the route of "+host, func() error {
+	stand.Eventually(t, 20*time.Second, edge.Name+" has the route of "+host, func() error {
 		if answer := s.Do(stand.Request{Edge: edge, Host: host}); answer.Err != nil || answer.Status != 200 {
 			return fmt.Errorf("status %d, %v", answer.Status, answer.Err)
 		}

@@ -25,7 +25,7 @@ func TestARequestWakesASleepingService(t *testing.T) {
 		t.Fatalf("got status %s, want asleep", status)
 	}
 	s.Get("web.test", "/").MustBe(200)
-	s.WaitStatus("web", 5*time.Second, fleet.StatusRunning)
+	s.WaitStatus("web", 20*time.Second, fleet.StatusRunning)
 }
 
 func TestARestartUnderTrafficCostsNoRequest(t *testing.T) {

@@ -150,7 +150,7 @@ func TestACrashLoopEndsFailedWithItsLastWordsAndIsTriedAgainAtTheNextRequest(t *
 	s.Deploy(loop)
 	s.WaitStatus("loop", 30*time.Second, fleet.StatusFailed)
 	failed := ""
-	stand.Eventually(t, 5*time.Second, "the event is told", func() error {
+	stand.Eventually(t, 20*time.Second, "the event is told", func() error {
 		events := s.Events("loop", fleet.EventFailed)
 		if len(events) != 1 {
 			return fmt.Errorf("%d events", len(events))

@@ -50,7 +50,7 @@ func TestARequestForAServiceThatIsDeployedForTheFirstTimeWaits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stand.Eventually(t, 2*time.Second, "the edge knows it", func() error {
+	stand.Eventually(t, 20*time.Second, "the edge knows it", func() error {
 		if edge, err := s.Edges[0].Status(); err != nil || edge.Confirmed == 0 {
 			return fmt.Errorf("%v %w", edge, err)
 		}
@@ -88,7 +88,7 @@ func TestASpawnerThatIsStoppedLetsHeldClientsGoAndTouchesNothing(t *testing.T) {
 	t.Parallel()
 	s := stand.Start(t)
 	s.Deploy(s.MockApp("awake", "awake.test"))
-	s.Deploy(withEnv(s.MockApp("web", "web.test"), "READY_DELAY", "4s"))
+	s.Deploy(withEnv(s.MockApp("web", "web.test"), "READY_DELAY", "6s"))
 	s.Sleep("web")
 	held := make(chan stand.Answer, 1)
 	go func() { held <- s.Get("web.test", "/") }()

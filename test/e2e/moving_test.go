@@ -45,7 +45,7 @@ func TestADrainedNodeLosesNoRequestAndASleeperIsMovedAsleep(t *testing.T) {
 		t.Errorf("the sleeper is %s", status)
 	}
 	s.Get("cold.test", "/").MustBe(200)
-	stand.Eventually(t, 5*time.Second, "the sleeper was woken once, by the request", func() error {
+	stand.Eventually(t, 20*time.Second, "the sleeper was woken once, by the request", func() error {
 		if wakes := s.Wakes("cold"); len(wakes) != 1 {
 			return fmt.Errorf("its wakes: %v", wakes)
 		}

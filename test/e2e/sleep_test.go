@@ -115,8 +115,8 @@ func TestARequestWhileAServiceFallsAsleepCallsItBack(t *testing.T) {
 	s := stand.Start(t)
 	s.Deploy(s.MockApp("web", "web.test"))
 	slow := make(chan stand.Answer, 1)
-	go func() { slow <- s.Get("web.test", "/slow?d=4s") }()
-	stand.Eventually(t, 5*time.Second, "the request is under way", func() error {
+	go func() { slow <- s.Get("web.test", "/slow?d=10s") }()
+	stand.Eventually(t, 8*time.Second, "the request is under way", func() error {
 		if !strings.Contains(stand.Docker(t, "exec", s.SandboxOf("web", 0), "/sandbox", "conns"), `"inbound":true`) {
 			return fmt.Errorf("no connection")
 		}
@@ -128,10 +128,10 @@ func TestARequestWhileAServiceFallsAsleepCallsItBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.WaitStatus("web", 3*time.Second, fleet.StatusSleeping)
-	stand.Eventually(t, 3*time.Second, "a request calls it back", func() error {
+	s.WaitStatus("web", 5*time.Second, fleet.StatusSleeping)
+	stand.Eventually(t, 5*time.Second, "a request calls it back", func() error {
 		// The first ones may still be led to the app by the edge.
-		if answer := s.Get("web.test", "/").MustBe(200); answer.Took > time.Second {
+		if answer := s.Get("web.test", "/").MustBe(200); answer.Took > 3*time.Second {
 			t.Errorf("a request took %s", answer.Took)
 		}
 		if status := s.Service("web").Status; status != fleet.StatusRunning {

@@ -91,14 +91,14 @@ func TestAClientThatLeavesIsLetGoAndTheWakeGoesOn(t *testing.T) {
 	t.Parallel()
 	s := stand.Start(t)
 	app := s.MockApp("web", "web.test")
-	app.Env["READY_DELAY"] = "2s"
+	app.Env["READY_DELAY"] = "6s"
 	s.Deploy(app)
 	s.Sleep("web")
 	answer := s.Do(stand.Request{Host: "web.test", Within: 200 * time.Millisecond})
 	if answer.Status != 0 {
 		t.Fatalf("got %d, want that the client has gone by then", answer.Status)
 	}
-	stand.Eventually(t, 2*time.Second, "nothing is held for the client", func() error {
+	stand.Eventually(t, 4*time.Second, "nothing is held for the client", func() error {
 		if held := s.Metric("spawner_held_requests"); held != "0" {
 			return fmt.Errorf("%s are held", held)
 		}
@@ -107,7 +107,7 @@ func TestAClientThatLeavesIsLetGoAndTheWakeGoesOn(t *testing.T) {
 	if status := s.Service("web").Status; status != fleet.StatusWaking {
 		t.Errorf("web is %s, want waking", status)
 	}
-	s.WaitStatus("web", 10*time.Second, fleet.StatusRunning)
+	s.WaitStatus("web", 20*time.Second, fleet.StatusRunning)
 }
 
 func TestAServiceWakesFromEachDepth(t *testing.T) {

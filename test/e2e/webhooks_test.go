@@ -86,14 +86,14 @@ func TestAWebhookIsSentEachEventOverADeadReceiverAndAKilledSpawner(t *testing.T)
 	s := stand.Start(t)
 	receiver := &hookReceiver{t: t, address: fmt.Sprintf("127.0.0.1:%d", stand.FreePort(t))}
 	receiver.listen()
+	receiver.mu.Lock() // nothing is taken before the secret is known that it is signed with
 	secret, code := s.CLI("webhook", "add", "ops", "http://"+receiver.address+"/hook", "--type", "deploy,scale,webhook")
+	receiver.secret = strings.TrimSpace(secret)
+	hooks, err := s.Client.Webhooks(t.Context())
+	receiver.mu.Unlock()
 	if code != 0 || !strings.HasPrefix(secret, "whsec_") {
 		t.Fatalf("code %d: %s", code, secret)
 	}
-	receiver.mu.Lock()
-	receiver.secret = strings.TrimSpace(secret)
-	receiver.mu.Unlock()
-	hooks, err := s.Client.Webhooks(t.Context())
 	if err != nil || len(hooks) != 1 {
 		t.Fatalf("got %+v, %v", hooks, err)
 	}
