@@ -15,14 +15,7 @@ import (
 	"edgespawner/fleet"
 )
 
-const (
-	maxEventLine = 1 << 20 // of an event stream, in bytes
-	// silence is how long a stream may say nothing, not even a comment, before it
-	// counts as broken; the spawner writes one every 15 s.
-	silence = 45 * time.Second
-	// followAway is how long the spawner may be away from a stream that stood.
-	followAway = 10 * time.Minute
-)
+const maxEventLine = 1 << 20 // of an event stream, in bytes
 
 // Events returns recorded events in ascending order.
 func (c *Client) Events(ctx context.Context, filter fleet.EventFilter) (events []fleet.Event, err error) {
@@ -63,36 +56,8 @@ func (c *Client) FollowEvents(ctx context.Context, filter fleet.EventFilter, eve
 	if filter.After > 0 {
 		s.last = strconv.FormatInt(filter.After, 10)
 	}
-	wait, heard := retryWaitMin, time.Now()
-	for {
-		before := s.last
-		err := s.follow(ctx)
-		if s.last != before {
-			wait, heard = retryWaitMin, time.Now()
-		}
-		var refused *fleet.Error
-		var mine *callbackError
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.As(err, &mine):
-			return mine.error
-		case errors.As(err, &refused) && refused.Kind != fleet.Unavailable:
-			return err
-		case err == nil:
-			heard = time.Now() // the spawner ended a stream that stood
-		case !s.stood, time.Since(heard) > followAway:
-			return err // it was asked a few times
-		}
-		if !pause(ctx, wait) {
-			return ctx.Err()
-		}
-		wait = min(2*wait, 5*time.Second)
-	}
+	return follow(ctx, func() error { return s.read(ctx) })
 }
-
-// callbackError is an error of the caller's own function.
-type callbackError struct{ error }
 
 // eventStream reads server-sent events over one connection after another.
 type eventStream struct {
@@ -100,11 +65,10 @@ type eventStream struct {
 	filter fleet.EventFilter
 	event  func(fleet.Event) error
 	last   string // the last id that was told; empty = none yet
-	stood  bool   // a connection has stood
 }
 
-// follow reads one connection to its end; a broken one is nil, as one that ended.
-func (s *eventStream) follow(ctx context.Context) error {
+// read reads one connection to its end; a broken one is nil, as one that ended.
+func (s *eventStream) read(ctx context.Context) error {
 	query := eventQuery(s.filter)
 	query.Set("follow", "true")
 	k := call{method: http.MethodGet, path: []string{"api", "events"}, query: query, accept: "text/event-stream", lastID: s.last}
@@ -113,7 +77,6 @@ func (s *eventStream) follow(ctx context.Context) error {
 		return err
 	}
 	defer body.Close()
-	s.stood = true
 	silent := time.AfterFunc(silence, func() { _ = body.Close() }) // the read then fails
 	defer silent.Stop()
 	lines := bufio.NewScanner(body)

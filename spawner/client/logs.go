@@ -28,7 +28,16 @@ func (c *Client) Logs(ctx context.Context, name string, o fleet.LogOptions, line
 		}
 		return err
 	}
-	return s.follow(ctx)
+	removed := false
+	err := follow(ctx, func() error {
+		err := s.read(ctx)
+		removed = s.stood && fleet.KindOf(err) == fleet.NotFound
+		return err
+	})
+	if removed {
+		return nil
+	}
+	return err
 }
 
 // logStream reads a service's logs over one connection after another.
@@ -44,41 +53,6 @@ type logStream struct {
 // clocks is how far the clocks of nodes may differ, at most, without a line lost
 // when a connection breaks.
 const clocks = time.Minute
-
-// errBroken is a stream that ended without saying why.
-var errBroken = errors.New("the connection broke")
-
-// follow reads until there is nothing more to come.
-func (s *logStream) follow(ctx context.Context) error {
-	wait, heard := retryWaitMin, time.Now()
-	for {
-		began := time.Now()
-		err := s.read(ctx)
-		var refused *fleet.Error
-		var mine *callbackError
-		switch away := time.Since(heard); {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.As(err, &mine):
-			return mine.error
-		case errors.As(err, &refused) && refused.Kind == fleet.NotFound && s.stood:
-			return nil // the service was removed
-		case errors.As(err, &refused) && refused.Kind != fleet.Unavailable:
-			return err
-		case err == nil, errors.Is(err, errBroken):
-			if time.Since(began) > time.Second {
-				wait = retryWaitMin
-			}
-			heard = time.Now()
-		case !s.stood, away > followAway:
-			return err // it was asked a few times
-		}
-		if !pause(ctx, wait) {
-			return ctx.Err()
-		}
-		wait = min(2*wait, 5*time.Second)
-	}
-}
 
 // read reads one connection to its end.
 func (s *logStream) read(ctx context.Context) error {
