@@ -45,8 +45,7 @@ func (n *Node) filter(ctx context.Context, how, from string) error {
 		return err
 	}
 	for _, rule := range rules {
-		line := append([]string{"iptables", "-w", "10", "-t", rule[0], how}, rule[1:]...)
-		if err := run(ctx, n.inside(append(line, "-j", "DROP")...)...); err != nil {
+		if err := run(ctx, n.inside(append(iptables(how, rule), "-j", "DROP")...)...); err != nil {
 			return err
 		}
 	}

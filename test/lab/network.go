@@ -57,6 +57,12 @@ func (l *Lab) rules() [][]string {
 	}
 }
 
+// iptables is the command that adds (-I), looks for (-C) or removes (-D) a rule:
+// its table, its chain, and what follows.
+func iptables(how string, rule []string) []string {
+	return append([]string{"iptables", "-w", "10", "-t", rule[0], how}, rule[1:]...)
+}
+
 func (l *Lab) makeBridge(ctx context.Context) error {
 	commands := [][]string{
 		{"ip", "link", "add", l.bridge(), "address", l.hardwareAddress(), "type", "bridge"},
@@ -64,7 +70,7 @@ func (l *Lab) makeBridge(ctx context.Context) error {
 		{"ip", "link", "set", l.bridge(), "up"},
 	}
 	for _, rule := range l.rules() {
-		commands = append(commands, append([]string{"iptables", "-w", "10", "-t", rule[0], "-I"}, rule[1:]...))
+		commands = append(commands, iptables("-I", rule))
 	}
 	return runAll(ctx, commands)
 }
@@ -73,10 +79,10 @@ func (l *Lab) makeBridge(ctx context.Context) error {
 func (l *Lab) removeBridge(ctx context.Context) error {
 	for _, rule := range l.rules() {
 		for range 3 { // an interrupted run may have left one twice
-			if run(ctx, append([]string{"iptables", "-w", "10", "-t", rule[0], "-C"}, rule[1:]...)...) != nil {
+			if run(ctx, iptables("-C", rule)...) != nil {
 				break
 			}
-			if err := run(ctx, append([]string{"iptables", "-w", "10", "-t", rule[0], "-D"}, rule[1:]...)...); err != nil {
+			if err := run(ctx, iptables("-D", rule)...); err != nil {
 				return err
 			}
 		}

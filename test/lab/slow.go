@@ -38,7 +38,7 @@ func (n *Node) Slow(ctx context.Context, by time.Duration) (restore func() error
 		return failed
 	}
 	for _, rule := range detour() {
-		if err := run(ctx, n.inside(append([]string{"iptables", "-w", "10", "-t", rule[0], "-I"}, rule[1:]...)...)...); err != nil {
+		if err := run(ctx, n.inside(iptables("-I", rule)...)...); err != nil {
 			return nil, errors.Join(err, restore())
 		}
 	}
@@ -58,11 +58,8 @@ func detour() [][]string {
 func (n *Node) straighten(ctx context.Context) error {
 	var failed []error
 	for _, rule := range detour() {
-		line := func(how string) []string {
-			return n.inside(append([]string{"iptables", "-w", "10", "-t", rule[0], how}, rule[1:]...)...)
-		}
-		if run(ctx, line("-C")...) == nil {
-			failed = append(failed, run(ctx, line("-D")...))
+		if run(ctx, n.inside(iptables("-C", rule)...)...) == nil {
+			failed = append(failed, run(ctx, n.inside(iptables("-D", rule)...)...))
 		}
 	}
 	return errors.Join(failed...)
