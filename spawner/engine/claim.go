@@ -55,9 +55,8 @@ func (e *Engine) claimPorts(ctx context.Context, sandbox fleet.Container, holder
 	}
 }
 
-// heardOf says whether it is known what is on the node of a holder: it was listed, or is no node any more.
-func (e *Engine) heardOf(holder string) bool {
-	node, _, _ := strings.Cut(holder, "/")
+// heardOf says whether it is known what is on a node: it was listed, or is no node any more.
+func (e *Engine) heardOf(node string) bool {
 	m, ok := e.members.get(node)
 	if !ok {
 		return true
@@ -79,7 +78,7 @@ func (e *Engine) releaseWrong(ctx context.Context, sandboxes map[string]fleet.Co
 		sandbox, there := sandboxes[lease.Holder]
 		actual, running := sandbox.Addresses[lease.Network]
 		user := users[fleet.Lease{Network: lease.Network, Address: lease.Address}]
-		if !e.heardOf(lease.Holder) {
+		if node, _, _ := strings.Cut(lease.Holder, "/"); !e.heardOf(node) {
 			continue
 		}
 		if !there || running && actual != lease.Address || user != "" && user != lease.Holder {

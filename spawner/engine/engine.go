@@ -116,6 +116,7 @@ type Engine struct {
 
 // New makes an engine; Run starts it.
 func New(config Config, ports Ports, log *slog.Logger) *Engine {
+	config.Failure = config.Failure.orDefaults()
 	e := &Engine{
 		config: config, log: log,
 		containers: ports.Containers, freezer: ports.Freezer, images: ports.Images, nets: ports.Networks, stock: ports.Stock,

@@ -56,7 +56,7 @@ func TestTheSilenceOfANodeIsJudgedByItsProbes(t *testing.T) {
 		"down stays down": {[]bool{false, false, false, false, false, true}, []fleet.NodeState{fleet.NodeSilent, fleet.NodeSuspected, fleet.NodeSuspected, fleet.NodeSuspected, fleet.NodeDown, fleet.NodeDown}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j := newJudge(FailureLimits{})
+			j := newJudge(FailureLimits{}.orDefaults())
 			j.answered(at(-100))
 			j.lost(at(0))
 			var got []fleet.NodeState
@@ -78,7 +78,7 @@ func TestTheSilenceOfANodeIsJudgedByItsProbes(t *testing.T) {
 func TestANodeIsMutedByRoundsThatNobodyAnswersAlone(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, frozen := range []bool{false, true} {
-		j := newJudge(FailureLimits{})
+		j := newJudge(FailureLimits{}.orDefaults())
 		j.answered(now)
 		j.lost(now)
 		for _, round := range []struct {
@@ -103,7 +103,7 @@ func TestANodeIsMutedByRoundsThatNobodyAnswersAlone(t *testing.T) {
 }
 
 func TestTheNodeThatFlapsTheMostIsDampedToo(t *testing.T) {
-	j, now := newJudge(FailureLimits{}), time.Now()
+	j, now := newJudge(FailureLimits{}.orDefaults()), time.Now()
 	for n := range 60 {
 		now = now.Add(9 * time.Second)
 		j.lost(now)
@@ -119,7 +119,7 @@ func TestTheNodeThatFlapsTheMostIsDampedToo(t *testing.T) {
 
 func TestANodeThatFlapsHasToProveItself(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	j := newJudge(FailureLimits{})
+	j := newJudge(FailureLimits{}.orDefaults())
 	j.answered(now)
 	for n, want := range []time.Duration{0, flapPause, 2 * flapPause, 4 * flapPause, 8 * flapPause, 16 * flapPause, flapLongest, flapLongest} {
 		now = now.Add(time.Second)

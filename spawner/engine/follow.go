@@ -142,7 +142,7 @@ func (e *Engine) follow(ctx, standing context.Context, m *member, told <-chan he
 	defer tick.Stop()
 	soon := time.NewTimer(foundlingPause)
 	defer soon.Stop()
-	probe := time.NewTicker(e.config.Failure.orDefaults().ProbeEvery)
+	probe := time.NewTicker(e.config.Failure.ProbeEvery)
 	defer probe.Stop()
 	e.beginRound(ctx, m)
 	for {

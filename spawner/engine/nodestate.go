@@ -125,7 +125,7 @@ type judge struct {
 }
 
 func newJudge(limits FailureLimits) judge {
-	return judge{limits: limits.orDefaults(), state: fleet.NodeUnknown}
+	return judge{limits: limits, state: fleet.NodeUnknown}
 }
 
 func (j *judge) take(event nodeEvent) {

@@ -113,8 +113,7 @@ func (e *Engine) assume(ctx context.Context) (map[string][]fleet.Standing, error
 	}
 	assumed := map[string][]fleet.Standing{}
 	for _, s := range list {
-		m, ok := e.members.get(s.Node)
-		if !ok || e.heardOf(m.name+"/") {
+		if e.heardOf(s.Node) {
 			e.standings.change(s, false)
 			continue
 		}

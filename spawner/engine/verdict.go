@@ -76,7 +76,7 @@ func (e *Engine) changeState(m *member, change func()) {
 		m.mu.Unlock()
 		all = append(all, m)
 	}
-	e.members.frozen = isCutOff(nodes, e.config.Failure.orDefaults().Window, was, now)
+	e.members.frozen = isCutOff(nodes, e.config.Failure.Window, was, now)
 	frozen := e.members.frozen
 	e.members.mu.Unlock()
 	switch {
@@ -147,7 +147,7 @@ func (e *Engine) endRound(m *member, serves bool) {
 
 // anyAnswers says whether any replica that runs on the node answers its clients.
 func (e *Engine) anyAnswers(ctx context.Context, node string) bool {
-	ctx, cancel := context.WithTimeout(ctx, e.config.Failure.orDefaults().ProbeEvery)
+	ctx, cancel := context.WithTimeout(ctx, e.config.Failure.ProbeEvery)
 	defer cancel()
 	var mu sync.Mutex
 	var group sync.WaitGroup
