@@ -99,17 +99,25 @@ func tellLook(looks chan<- look, l look) {
 // lookAt asks an engine who it is and lists its containers, with what only an
 // inspect tells of them.
 func (e *Engine) lookAt(ctx context.Context, m *member) ([]fleet.Container, error) {
-	info, err := e.nodes.Info(ctx, m.name)
-	if err != nil {
-		return nil, fmt.Errorf("cannot ask node %s who it is: %w", m.name, err)
+	if err := e.askWho(ctx, m); err != nil {
+		return nil, err
 	}
-	e.learn(m, info)
-	e.spawn(func() { e.takeStock(ctx, m) })
 	list, err := e.containers.List(ctx, m.name)
 	if err != nil {
 		return nil, fmt.Errorf("cannot list node %s: %w", m.name, err)
 	}
 	return list, e.inspectAll(ctx, m.name, list)
+}
+
+// askWho takes in what an engine says of itself; what it has it is asked for beside.
+func (e *Engine) askWho(ctx context.Context, m *member) error {
+	info, err := e.nodes.Info(ctx, m.name)
+	if err != nil {
+		return fmt.Errorf("cannot ask node %s who it is: %w", m.name, err)
+	}
+	e.learn(m, info)
+	e.spawn(func() { e.takeStock(ctx, m) })
+	return nil
 }
 
 // inspectAll adds to a node's list what only an inspect tells.

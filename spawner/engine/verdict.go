@@ -21,12 +21,8 @@ const thawGrace = 8 * time.Second
 // of replicas that were placed elsewhere is set aside before any edge is told of
 // the node again.
 func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
-	info, err := e.nodes.Info(ctx, m.name)
-	if err != nil {
-		e.log.Warn("Cannot ask a node who it is", "node", m.name, "error", err)
-	} else {
-		e.learn(m, info)
-		e.spawn(func() { e.takeStock(ctx, m) })
+	if err := e.askWho(ctx, m); err != nil {
+		e.log.Warn("A node that is connected does not say who it is", "node", m.name, "error", err)
 	}
 	e.record(fleet.Event{Type: fleet.EventNode, NodeID: m.name, Message: fmt.Sprintf("Node %s is connected", m.name)})
 	var before fleet.NodeState
