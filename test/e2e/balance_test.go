@@ -16,10 +16,7 @@ import (
 // mustSay runs the command line and reads the JSON that it prints.
 func mustSay[T any](t *testing.T, s *stand.Stand, args ...string) (said T) {
 	t.Helper()
-	output, code := s.CLI(append(args, "-o", "json")...)
-	if code != 0 {
-		t.Fatalf("spawner %s: exit code %d\n%s", strings.Join(args, " "), code, output)
-	}
+	output := mustRun(t, s, append(args, "-o", "json")...)
 	if err := json.Unmarshal([]byte(output), &said); err != nil {
 		t.Fatalf("spawner %s: %v\n%s", strings.Join(args, " "), err, output)
 	}

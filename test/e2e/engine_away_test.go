@@ -19,24 +19,13 @@ import (
 // lives are the fleet's containers of a service on a node, each with the moment its life began.
 func lives(t *testing.T, s *stand.Stand, node *lab.Node, service string) map[string]string {
 	t.Helper()
-	list := strings.Fields(onNode(t, node, "ps", "-aq", "--no-trunc", "--filter", "label="+fleet.LabelFleet+"="+s.FleetID, "--filter", "label="+fleet.LabelService+"="+service))
+	list := strings.Fields(dockerOn(t, node, "ps", "-aq", "--no-trunc", "--filter", "label="+fleet.LabelFleet+"="+s.FleetID, "--filter", "label="+fleet.LabelService+"="+service))
 	found := map[string]string{}
 	for _, id := range list {
-		name, life, _ := strings.Cut(onNode(t, node, "inspect", "-f", "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}}", id), " ")
+		name, life, _ := strings.Cut(dockerOn(t, node, "inspect", "-f", "{{.Name}} {{.Id}} {{.State.StartedAt}} {{.State.Status}}", id), " ")
 		found[name] = life
 	}
 	return found
-}
-
-func onNode(t *testing.T, node *lab.Node, args ...string) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := node.Docker(ctx, args...)
-	if err != nil {
-		t.Fatalf("docker %s on %s: %v", strings.Join(args, " "), node.Name, err)
-	}
-	return out
 }
 
 func wholeOnNode(s *stand.Stand, service string, replicas int) error {
@@ -77,7 +66,7 @@ func TestAnEngineThatIsAwayCostsNoRequestAndWhatIsRightIsNotTouched(t *testing.T
 	}
 
 	id := s.Service("web").Containers[0].ID
-	pid, err := strconv.Atoi(onNode(t, node, "inspect", "-f", "{{.State.Pid}}", id))
+	pid, err := strconv.Atoi(dockerOn(t, node, "inspect", "-f", "{{.State.Pid}}", id))
 	if err != nil || pid <= 1 {
 		t.Fatalf("the app's process is %d, %v", pid, err)
 	}

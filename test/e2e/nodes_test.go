@@ -18,7 +18,7 @@ import (
 // dockerOn asks a node's engine, past the spawner.
 func dockerOn(t *testing.T, node *lab.Node, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	said, err := node.Docker(ctx, args...)
 	if err != nil {
