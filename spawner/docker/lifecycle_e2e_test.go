@@ -88,10 +88,10 @@ func TestWhatEachStateAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := c.Stop(ctx, testNode, app, 10*time.Second); err != nil {
+	if err := c.Stop(ctx, testNode, app, 30*time.Second); err != nil {
 		t.Errorf("stop of a paused one: %v", err)
 	}
-	if found := r.inspect(app); time.Since(began) > 5*time.Second || found.ExitCode != 0 || found.Status != fleet.ContainerExited {
+	if found := r.inspect(app); time.Since(began) > 20*time.Second || found.ExitCode != 0 || found.Status != fleet.ContainerExited {
 		t.Errorf("stop of a paused one took %s and left %s with exit %d", time.Since(began), found.Status, found.ExitCode)
 	}
 	r.want("pause of an exited one", f.Pause(ctx, testNode, app), fleet.Conflict, "")

@@ -18,7 +18,7 @@ import (
 // next returns the next notice that passes.
 func next(t *testing.T, notices <-chan fleet.Notice, passes func(fleet.Notice) bool) fleet.Notice {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for {
 		select {
 		case n, ok := <-notices:
@@ -44,7 +44,7 @@ func TestAWatchTellsWhatHappensToTheFleetsContainers(t *testing.T) {
 	notices := r.pool.Watcher().Watch(ctx, testNode)
 	next(t, notices, of(fleet.NoticeConnected))
 	sandbox := r.sandbox("dk-e2e-watch", 20)
-	app := r.app("dk-e2e-watch", sandbox, map[string]fleet.Secret{"IDLE": "0", "CRASH_AFTER": "1500ms"})
+	app := r.app("dk-e2e-watch", sandbox, map[string]fleet.Secret{"IDLE": "0", "CRASH_AFTER": "8s"})
 	ours := func(action fleet.NoticeAction) fleet.Notice {
 		t.Helper()
 		return next(t, notices, func(n fleet.Notice) bool { return n.ID == app && n.Action == action })
@@ -78,7 +78,7 @@ func TestAWatchTellsHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changes := []string{`ENTRYPOINT ["/app"]`, `HEALTHCHECK --interval=1s --timeout=5s --retries=2 CMD ["/app","health"]`, `EXPOSE 9000 80/udp 443/tcp`}
+	changes := []string{`ENTRYPOINT ["/app"]`, `HEALTHCHECK --interval=5s --timeout=5s --retries=2 CMD ["/app","health"]`, `EXPOSE 9000 80/udp 443/tcp`}
 	answer, err := n.client.ImageImport(t.Context(), image.ImportSource{Source: rootfs("app"), SourceName: "-"}, checkedImage, image.ImportOptions{Changes: changes})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestAWatchTellsHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &fleet.ImageCheck{Command: []string{"/app", "health"}, Interval: time.Second, Timeout: 5 * time.Second, Retries: 2}
+	want := &fleet.ImageCheck{Command: []string{"/app", "health"}, Interval: 5 * time.Second, Timeout: 5 * time.Second, Retries: 2}
 	if diff := cmp.Diff(want, made.Check); diff != "" {
 		t.Errorf("HEALTHCHECK (-want +got):\n%s", diff)
 	}

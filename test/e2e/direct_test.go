@@ -26,14 +26,14 @@ const (
   "traefik.http.routers.NAME.rule": "HeadersRegexp(\"Cookie\",\".*instance=NAME.*\")",
   "traefik.http.routers.NAME.tls": "true",
   "traefik.http.services.NAME.loadbalancer.server.port": "9000"},
- "envs": {"CONNSTR": "db NAME", "IDLE": "2s"}}`
+ "envs": {"CONNSTR": "db NAME", "IDLE": "6s"}}`
 	pathPayload = `{"name": "NAME", "network": "NETWORK", "image": "mock-app:latest",
  "labels": {"healthcheck": "http://NAME:9000/status", "traefik.enable": "true",
   "traefik.http.routers.NAME.entrypoints": "web", "traefik.http.routers.NAME.rule": "PathPrefix(` + "`/NAME`" + `)",
   "traefik.http.routers.NAME.middlewares": "NAME-context",
   "traefik.http.middlewares.NAME-context.replacepathregex.regex": "^/NAME(.*)",
   "traefik.http.middlewares.NAME-context.replacepathregex.replacement": "${1}"},
- "envs": {"CONNSTR": "db NAME", "IDLE": "2s"}}`
+ "envs": {"CONNSTR": "db NAME", "IDLE": "6s"}}`
 )
 
 // older is a client of the direct-routing API that sends no credential and no
@@ -103,7 +103,7 @@ func TestInstancesOfTheOlderAPIAreReachedByTheirCookie(t *testing.T) {
 	}
 	for _, name := range []string{one, ten} {
 		s.Do(cookie(name)).MustBe(200).MustContain("connstr: db " + name + "\n")
-		s.WaitStatus(name, 10*time.Second, fleet.StatusAsleep) // it ends by itself
+		s.WaitStatus(name, 30*time.Second, fleet.StatusAsleep) // it ends by itself
 	}
 
 	// A browser is sent to / when the instance is there, and only once.
@@ -119,7 +119,7 @@ func TestInstancesOfTheOlderAPIAreReachedByTheirCookie(t *testing.T) {
 	s.Do(stand.Request{Host: "localhost", Path: "/", Cookie: "instance=" + one}).MustBe(200) // at the plain entry point too
 
 	// Other requests are held, so that nothing is lost.
-	s.WaitStatus(one, 10*time.Second, fleet.StatusAsleep)
+	s.WaitStatus(one, 30*time.Second, fleet.StatusAsleep)
 	post := cookie(ten)
 	post.Method, post.Path, post.Body = http.MethodPost, "/echo", "hello"
 	if seen := echoOf(t, s.Do(post).MustBe(200).Body); seen.Method != http.MethodPost || string(seen.Body) != "hello" {
@@ -144,14 +144,14 @@ func TestInstancesOfTheOlderAPIAreReachedByTheirPath(t *testing.T) {
 	o := older{t, s}
 	one, bare := s.Name("minion")+"1", s.Name("bare")
 	o.create(pathPayload, one)
-	o.create(`{"name": "NAME", "network": "NETWORK", "image": "mock-app:latest", "labels": {"health-check": "http://NAME:9000/status"}, "envs": {"IDLE": "2s", "PORT": "9000"}}`, bare)
+	o.create(`{"name": "NAME", "network": "NETWORK", "image": "mock-app:latest", "labels": {"health-check": "http://NAME:9000/status"}, "envs": {"IDLE": "6s", "PORT": "9000"}}`, bare)
 	paths := map[string]string{one: "/" + one, bare: "/mycustomprefix/" + bare}
 	for _, state := range []string{"awake", "asleep"} {
 		for name, prefix := range paths {
 			if seen := echoOf(t, s.Get("localhost", prefix+"/echo/a%2Fb?x=1").MustBe(200).Body); seen.URI != "/echo/a%2Fb?x=1" {
 				t.Errorf("%s: %s saw %s", state, name, seen.URI)
 			}
-			s.WaitStatus(name, 10*time.Second, fleet.StatusAsleep)
+			s.WaitStatus(name, 30*time.Second, fleet.StatusAsleep)
 		}
 	}
 	for name, prefix := range paths {
@@ -160,7 +160,7 @@ func TestInstancesOfTheOlderAPIAreReachedByTheirPath(t *testing.T) {
 			t.Errorf("a browser at %s is sent to %q", name, location)
 		}
 		s.Do(browser(stand.Request{Host: "localhost", Path: prefix + "/?x=1"})).MustBe(200)
-		s.WaitStatus(name, 10*time.Second, fleet.StatusAsleep)
+		s.WaitStatus(name, 30*time.Second, fleet.StatusAsleep)
 		if printed := curl(t, strings.Replace(s.Edges[0].URL, "127.0.0.1", "localhost", 1)+prefix+"/status"); printed != "ok\n" {
 			t.Errorf("curl printed %q of %s", printed, name)
 		}
@@ -235,16 +235,16 @@ func TestTheOlderAPITakesTheTokenOfALogin(t *testing.T) {
 
 func TestWithoutAHealthCheckAnInstanceIsGivenAFixedTime(t *testing.T) {
 	t.Parallel()
-	s := stand.Start(t, stand.WithFlags("--direct-api-auth=off", "-use-path-routing=true", "-redirect-timeout=1500ms"))
+	s := stand.Start(t, stand.WithFlags("--direct-api-auth=off", "-use-path-routing=true", "-redirect-timeout=8s"))
 	o := older{t, s}
 	fixed, checked := s.Name("fixed"), s.Name("checked")
-	o.create(`{"name": "NAME", "network": "NETWORK", "image": "mock-app:latest", "envs": {"IDLE": "2s"}}`, fixed)
+	o.create(`{"name": "NAME", "network": "NETWORK", "image": "mock-app:latest", "envs": {"IDLE": "0"}}`, fixed)
 	image := stand.MockAppVariant(t, "e2e-healthcheck", `HEALTHCHECK --interval=30s CMD ["/mock-app", "health"]`)
-	o.create(`{"name": "NAME", "network": "NETWORK", "image": "`+image+`", "labels": {"healthcheck": "http://NAME:9000/never"}, "envs": {"IDLE": "2s"}}`, checked)
+	o.create(`{"name": "NAME", "network": "NETWORK", "image": "`+image+`", "labels": {"healthcheck": "http://NAME:9000/never"}, "envs": {"IDLE": "0"}}`, checked)
 	for _, name := range []string{fixed, checked} {
-		s.WaitStatus(name, 10*time.Second, fleet.StatusAsleep)
+		s.Sleep(name)
 		answer := s.Do(browser(stand.Request{Host: "localhost", Path: "/" + name + "/"})).MustBe(307)
-		if slow := answer.Took >= 1500*time.Millisecond; slow != (name == fixed) {
+		if slow := answer.Took >= 8*time.Second; slow != (name == fixed) {
 			t.Errorf("%s was redirected to after %s", name, answer.Took)
 		}
 	}

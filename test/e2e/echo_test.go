@@ -37,11 +37,16 @@ func echoOf(t *testing.T, body string) echoed {
 	return seen
 }
 
-// sleepAll puts services to sleep side by side: each waits for the connections
+// sleepAll puts services to sleep, some side by side: each waits for the connections
 // that the edge keeps for some seconds.
 func sleepAll(t *testing.T, s *stand.Stand, services ...string) {
 	t.Helper()
-	together(t, len(services), func(i int) { s.Sleep(services[i]) })
+	slots := make(chan struct{}, 6)
+	together(t, len(services), func(i int) {
+		slots <- struct{}{}
+		defer func() { <-slots }()
+		s.Sleep(services[i])
+	})
 }
 
 // together calls do n times at once, and ends the test if one of them failed it.

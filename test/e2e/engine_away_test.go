@@ -41,7 +41,7 @@ func TestAnEngineThatIsAwayCostsNoRequestAndWhatIsRightIsNotTouched(t *testing.T
 	node := s.Lab.Nodes[0]
 	web := s.MockApp("web", "web.test")
 	web.Replicas = 2
-	web.HealthCheck.Interval, web.HealthCheck.Timeout, web.HealthCheck.Retries = fleet.Duration(300*time.Millisecond), fleet.Duration(500*time.Millisecond), 2
+	web.HealthCheck.Interval, web.HealthCheck.Timeout, web.HealthCheck.Retries = fleet.Duration(300*time.Millisecond), fleet.Duration(3*time.Second), 2
 	s.Deploy(web)
 	nap := s.MockApp("nap", "nap.test")
 	s.Deploy(nap)

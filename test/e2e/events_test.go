@@ -17,11 +17,11 @@ import (
 // followed are the events that `events -f -o json` has written so far.
 func followed(t *testing.T, p *stand.Process) (events []fleet.Event) {
 	t.Helper()
-	for line := range strings.SplitSeq(strings.TrimSpace(p.Log()), "\n") {
-		var event fleet.Event
-		if line == "" {
-			continue
+	for line := range strings.Lines(p.Log()) {
+		if !strings.HasSuffix(line, "\n") {
+			break // it is being written
 		}
+		var event fleet.Event
 		if err := json.Unmarshal([]byte(line), &event); err != nil {
 			t.Fatalf("cannot read %q: %v", line, err)
 		}
@@ -87,6 +87,12 @@ func TestEventsAreFollowedOverRestartsOfTheSpawnerNoneLostAndNoneTwice(t *testin
 			t.Errorf("got %+v", event)
 		}
 		line := fmt.Sprintf("[%s] %s\n", event.Timestamp.Local().Format("2006-01-02 15:04:05"), event.Message)
+		stand.Eventually(t, 20*time.Second, "people are shown it", func() error { // by a process of its own
+			if !strings.Contains(people.Log(), line) {
+				return fmt.Errorf("%q is not in\n%s", line, people.Log())
+			}
+			return nil
+		})
 		if count := strings.Count(people.Log(), line); count != 1 {
 			t.Errorf("%q is shown %d times in\n%s", line, count, people.Log())
 		}
@@ -145,7 +151,7 @@ func TestLogsAreFollowedOverAReplacementAndARestartOfTheSpawner(t *testing.T) {
 		t.Errorf("code %d, got\n%s", code, output)
 	}
 	s.Remove("web")
-	stand.Eventually(t, 10*time.Second, "the follower ends with its service", func() error {
+	stand.Eventually(t, 30*time.Second, "the follower ends with its service", func() error {
 		if follower.Running() {
 			return fmt.Errorf("it runs")
 		}

@@ -46,12 +46,12 @@ func TestTheScriptsOfTheExamplesRunAsPrinted(t *testing.T) {
 	}
 }
 
-// runScript runs a script of an example for two instances that end after two idle seconds.
+// runScript runs a script of an example for two instances that end after six idle seconds.
 func runScript(t *testing.T, s *stand.Stand, example, name string) string {
 	t.Helper()
 	command := exec.Command(filepath.Join(stand.Root(t), "examples", example, name), "2")
 	command.Env = append(os.Environ(), "SPAWNER_URL="+s.Spawner.APIURL, "SPAWNER_TOKEN="+s.Spawner.AdminToken(),
-		"EDGE_URL="+s.Edges[0].URL, "EDGE_TLS_URL="+s.Edges[0].TLSURL, "SPAWNER_NETWORK="+s.Network, "IDLE=2s")
+		"EDGE_URL="+s.Edges[0].URL, "EDGE_TLS_URL="+s.Edges[0].TLSURL, "SPAWNER_NETWORK="+s.Network, "IDLE=6s")
 	output, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, output)

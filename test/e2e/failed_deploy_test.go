@@ -62,7 +62,7 @@ func TestADeployThatFailsLeavesEveryReplicaOfTheOldRevisionServing(t *testing.T)
 	collector := s.StartCollector()
 	good := counted(s, collector, "web", 3)
 	good.HealthCheck.Interval, good.HealthCheck.Retries = fleet.Duration(200*time.Millisecond), 2
-	good.Wake.MaxWait = fleet.Duration(5 * time.Second) // a start of a slow engine takes less
+	good.Wake.MaxWait = fleet.Duration(15 * time.Second) // a start of a slow engine takes less
 	s.Deploy(good)
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
 	before := s.Containers("web", "")

@@ -103,7 +103,7 @@ func TestNetworksComeWithTheirServicesAndGo(t *testing.T) {
 		for _, name := range names {
 			s.Remove(name)
 		}
-		stand.Eventually(t, 10*time.Second, "the networks are gone", func() error {
+		stand.Eventually(t, 60*time.Second, "the networks are gone", func() error {
 			left := stand.Docker(t, "network", "ls", "--format", "{{.Name}}", "--filter", "name="+s.Suffix)
 			if names := strings.Fields(left); !slices.Equal(names, []string{s.Network}) {
 				return fmt.Errorf("there are %v", names)

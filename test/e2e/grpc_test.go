@@ -110,6 +110,7 @@ func TestGRPCIsToldHonestlyWhatFails(t *testing.T) {
 	app.Env["PROTOCOL"], app.Env["READY_DELAY"] = "h2c", "3s"
 	app.Route.Protocol = "h2c"
 	app.Wake.MaxWait = fleet.Duration(time.Second)
+	app.HealthCheck.StartPeriod = fleet.Duration(30 * time.Second) // for the deploy, which is given no less
 	s.Deploy(app)
 	s.Sleep("slow")
 	for host, want := range map[string]codes.Code{"slow.test": codes.Unavailable, "nobody.test": codes.Unimplemented} {

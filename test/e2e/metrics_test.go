@@ -22,13 +22,13 @@ func TestTheMetricsTellWhatHasHappened(t *testing.T) {
 		answer.Body.Close()
 		t.Fatalf("an app that crashes answers %s", answer.Status)
 	}
-	stand.Eventually(t, 10*time.Second, "the crash is counted", func() error {
+	stand.Eventually(t, 30*time.Second, "the crash is counted", func() error {
 		if s.Service("shop").Detail[0].Restarts == 0 {
 			return errors.New("it was not restarted yet")
 		}
 		return nil
 	})
-	stand.Eventually(t, 10*time.Second, "a probe is counted", func() error {
+	stand.Eventually(t, 30*time.Second, "a probe is counted", func() error {
 		if number(t, s.Metric("spawner_probe_lateness_seconds_count")) == 0 {
 			return errors.New("none yet")
 		}
@@ -38,7 +38,7 @@ func TestTheMetricsTellWhatHasHappened(t *testing.T) {
 		return nil
 	})
 	s.Get("shop.test", "/").MustBe(http.StatusOK)
-	s.WaitStatus("shop", 10*time.Second, fleet.StatusRunning)
+	s.WaitStatus("shop", 30*time.Second, fleet.StatusRunning)
 	for metric, least := range map[string]float64{
 		`spawner_services{status="running"}`:                                     1,
 		`spawner_service_status{service="shop",status="running"}`:                1,

@@ -38,23 +38,39 @@ func pinned(s *stand.Stand, name, node string) fleet.Spec {
 	return spec
 }
 
-// mustBeQuick fails the test when something on a healthy node takes as long as
-// if it had waited for a sick one.
-func mustBeQuick(t *testing.T, what string, within time.Duration, do func()) {
+// pace is how long a deploy, a sleep and a wake of a service on node-1 take.
+type pace struct{ deploy, sleep, wake time.Duration }
+
+func paceOf(t *testing.T, s *stand.Stand, name string) pace {
 	t.Helper()
-	began := time.Now()
-	do()
-	if took := time.Since(began); took > within {
-		t.Errorf("%s took %v, want at most %v", what, took.Round(time.Millisecond), within)
+	timed := func(do func()) time.Duration {
+		began := time.Now()
+		do()
+		return time.Since(began)
+	}
+	return pace{
+		deploy: timed(func() { s.Deploy(pinned(s, name, "node-1")) }),
+		sleep:  timed(func() { s.Sleep(name) }),
+		wake:   timed(func() { s.Get(name+".test", "/").MustBe(200) }),
 	}
 }
 
-// worksBeside deploys, sleeps and wakes a service on node-1 while another node is sick.
-func worksBeside(t *testing.T, s *stand.Stand, name string) {
+// worksBeside deploys, sleeps and wakes a service on node-1 while another node is
+// sick. That may take some times as long as while all was well, since machines are
+// noisy, but not as long as if it had waited for the sick one.
+func (calm pace) worksBeside(t *testing.T, s *stand.Stand, name string) {
 	t.Helper()
-	mustBeQuick(t, "a deploy on node-1", 8*time.Second, func() { s.Deploy(pinned(s, name, "node-1")) })
-	mustBeQuick(t, "sleep on node-1", 8*time.Second, func() { s.Sleep(name) })
-	mustBeQuick(t, "a wake on node-1", 2*time.Second, func() { s.Get(name+".test", "/").MustBe(200) })
+	now := paceOf(t, s, name)
+	t.Logf("beside a sick node: %v; while all was well: %v", now, calm)
+	for what, took := range map[string]struct{ now, most time.Duration }{
+		"a deploy": {now.deploy, 3*calm.deploy + 5*time.Second},
+		"a sleep":  {now.sleep, 3*calm.sleep + 5*time.Second},
+		"a wake":   {now.wake, 3*calm.wake + time.Second},
+	} {
+		if took.now > took.most {
+			t.Errorf("%s on node-1 took %v, want at most %v", what, took.now.Round(time.Millisecond), took.most.Round(time.Millisecond))
+		}
+	}
 }
 
 const (
@@ -123,11 +139,12 @@ func mustTell(t *testing.T, s *stand.Stand, words string) {
 
 func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T) {
 	s, collector := cluster(t, 1)
+	calm := paceOf(t, s, "calm")
 	lost := s.Lab.Nodes[2]
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector, Limit: patient})
 	s.KillNode(lost) // a manager of the swarm too
 	s.WaitNode(lost.Name, givenUp, fleet.NodeDown)
-	stand.Eventually(t, 20*time.Second, "web has its replicas elsewhere", func() error {
+	stand.Eventually(t, 60*time.Second, "web has its replicas elsewhere", func() error {
 		if err := whole(s, "web"); err != nil {
 			return err
 		}
@@ -136,11 +153,11 @@ func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T)
 		}
 		return nil
 	})
-	worksBeside(t, s, "beside")
+	calm.worksBeside(t, s, "beside")
 
 	s.Break("heal "+lost.Name, lost.Heal)
-	s.WaitNode(lost.Name, 20*time.Second, fleet.NodeReady)
-	stand.Eventually(t, 20*time.Second, "its strays are removed", func() error {
+	s.WaitNode(lost.Name, 60*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 60*time.Second, "its strays are removed", func() error {
 		if left := containersOf(t, s, lost); len(left) > 0 {
 			return fmt.Errorf("there are %v", left)
 		}
@@ -165,16 +182,17 @@ func TestASilentEngineWhoseReplicasServeKeepsItsRoutes(t *testing.T) {
 		// the others of its swarm for a while, and its addresses with it.
 		t.Run(c.what, func(t *testing.T) {
 			s, collector := cluster(t, 1)
+			calm := paceOf(t, s, "calm")
 			sick := s.Lab.Nodes[1]
 			before := containersOf(t, s, sick)
 			traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
 			s.Break(c.what, func(ctx context.Context) error { return c.deed(ctx, sick) })
 			s.WaitNode(sick.Name, givenUp, fleet.NodeUnmanaged)
-			worksBeside(t, s, "beside")
+			calm.worksBeside(t, s, "beside")
 			stand.Always(t, time.Second, "its replicas keep their routes", func() error { return stillOn(s, sick.Name) })
 			traffic.Stop().MustBeClean(t)
 			s.Break("heal", func(ctx context.Context) error { return c.heal(ctx, sick) })
-			s.WaitNode(sick.Name, 20*time.Second, fleet.NodeReady)
+			s.WaitNode(sick.Name, 60*time.Second, fleet.NodeReady)
 			if after := containersOf(t, s, sick); !slices.Equal(before, after) {
 				t.Errorf("the node has %v, want what it had: %v", after, before)
 			}
@@ -193,19 +211,21 @@ func stillOn(s *stand.Stand, node string) error {
 
 func TestAnEngineThatIsKilledAndStartedAgainCostsNoRequest(t *testing.T) {
 	s, collector := cluster(t, 1)
+	calm := paceOf(t, s, "calm")
 	sick := s.Lab.Nodes[1]
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
 	s.Break("kill an engine", func(context.Context) error { return sick.KillEngine() })
 	s.WaitNode(sick.Name, givenUp, fleet.NodeUnmanaged)
-	worksBeside(t, s, "beside")
+	calm.worksBeside(t, s, "beside")
 	s.Break("start it", sick.StartEngine) // a new dockerd stops what the one before has started
-	s.WaitNode(sick.Name, 20*time.Second, fleet.NodeReady)
-	stand.Eventually(t, 30*time.Second, "web is whole", func() error { return whole(s, "web") })
+	s.WaitNode(sick.Name, 60*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 60*time.Second, "web is whole", func() error { return whole(s, "web") })
 	traffic.Stop().MustBeCleanButRefused(t)
 }
 
 func TestASlowEngineDelaysNobodyElseAndGetsNothingNew(t *testing.T) {
 	s, collector := cluster(t, 1)
+	calm := paceOf(t, s, "calm")
 	slow := s.Lab.Nodes[1]
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector})
 	var restore func() error
@@ -213,21 +233,23 @@ func TestASlowEngineDelaysNobodyElseAndGetsNothingNew(t *testing.T) {
 		restore, err = slow.Slow(ctx, 2*time.Second)
 		return err
 	})
-	worksBeside(t, s, "beside")
+	calm.worksBeside(t, s, "beside")
 	s.WaitNode(slow.Name, givenUp, fleet.NodeUnmanaged)
-	worksBeside(t, s, "beside-it")
-	mustBeQuick(t, "a deploy of two replicas", 15*time.Second, func() {
-		two := s.MockApp("two", "two.test")
-		two.Replicas = 2
-		s.Deploy(two)
-	})
+	calm.worksBeside(t, s, "beside-it")
+	two := s.MockApp("two", "two.test")
+	two.Replicas = 2
+	began := time.Now()
+	s.Deploy(two)
+	if took, most := time.Since(began), 6*calm.deploy+5*time.Second; took > most {
+		t.Errorf("a deploy of two replicas took %v, want at most %v", took, most)
+	}
 	if nodes := nodesOf(s.Service("two")); nodes[slow.Name] > 0 {
 		t.Errorf("new replicas are on %v", nodes)
 	}
 	if err := restore(); err != nil {
 		t.Error(err)
 	}
-	s.WaitNode(slow.Name, 20*time.Second, fleet.NodeReady)
+	s.WaitNode(slow.Name, 60*time.Second, fleet.NodeReady)
 	s.Deploy(pinned(s, "slow", slow.Name))
 	traffic.Stop().MustBeClean(t)
 }
@@ -235,13 +257,14 @@ func TestASlowEngineDelaysNobodyElseAndGetsNothingNew(t *testing.T) {
 func TestAFullDiskFailsWhatNeedsItAndDelaysNobodyElse(t *testing.T) {
 	s := stand.Start(t, stand.WithLab(lab.Options{Nodes: 2, Swarm: true, DiskMB: map[string]int{"node-2": 300}}))
 	full := s.Lab.Nodes[1]
+	calm := paceOf(t, s, "calm")
 	s.Break("fill a disk", func(context.Context) error { return full.Fill() })
-	worksBeside(t, s, "beside")
+	calm.worksBeside(t, s, "beside")
 	job, err := s.TryDeploy(pinned(s, "full", full.Name))
 	if err != nil || job.State != fleet.JobFailed || !strings.Contains(job.Error, "no space left on device") {
 		t.Errorf("a deploy on a full disk: %s %q, %v", job.State, job.Error, err)
 	}
-	worksBeside(t, s, "beside-it")
+	calm.worksBeside(t, s, "beside-it")
 	s.Break("free the disk", func(context.Context) error { return full.Free() })
 	s.Deploy(pinned(s, "full", full.Name))
 	s.Get("full.test", "/").MustBe(200)
@@ -283,9 +306,9 @@ func TestWhenMostNodesFallSilentNothingIsChangedAndSaidSo(t *testing.T) {
 	mustTell(t, s, "More than half of the nodes fell silent at once")
 	for _, node := range s.Lab.Nodes[1:] {
 		s.Break("mend "+node.Name, node.Mend)
-		s.WaitNode(node.Name, 20*time.Second, fleet.NodeReady)
+		s.WaitNode(node.Name, 60*time.Second, fleet.NodeReady)
 	}
-	stand.Eventually(t, 40*time.Second, "web is whole", func() error { return whole(s, "web") })
+	stand.Eventually(t, 90*time.Second, "web is whole", func() error { return whole(s, "web") })
 	if after := s.Containers("web", ""); !slices.Equal(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(after))) {
 		t.Errorf("the containers are %v, and were %v", after, before)
 	}
@@ -299,7 +322,7 @@ func TestANodeThatFlapsKeepsWhatItHasAndGetsNothingNewForAWhile(t *testing.T) {
 		s.Break("cut", func(ctx context.Context) error { return flapping.Cut(ctx, lab.CutEngine) })
 		s.WaitNode(flapping.Name, givenUp, fleet.NodeUnmanaged)
 		s.Break("mend", flapping.Mend)
-		s.WaitNode(flapping.Name, 20*time.Second, fleet.NodeReady)
+		s.WaitNode(flapping.Name, 60*time.Second, fleet.NodeReady)
 	}
 	if after := containersOf(t, s, flapping); !slices.Equal(before, after) {
 		t.Errorf("the node has %v, want what it had: %v", after, before)
@@ -320,7 +343,7 @@ func TestASecondSpawnerThatComesByAnotherEngineStandsBy(t *testing.T) {
 	second.SetFlag("--api-address=127.0.0.1:0")
 	second.SetFlag("--fallback-address=127.0.0.1:0")
 	second.Start()
-	stand.Eventually(t, 15*time.Second, "the second one stands by or refuses", func() error {
+	stand.Eventually(t, 30*time.Second, "the second one stands by or refuses", func() error {
 		if log := second.Log(); !strings.Contains(log, "another spawner of this fleet") {
 			return fmt.Errorf("it says:\n%s", second.LogTail(5))
 		}
@@ -352,9 +375,9 @@ func TestAStandbyTakesOverWithTheNodesWhenTheSpawnerDies(t *testing.T) {
 	second.WaitReady()
 	s.Edges[0].WaitFed()
 	for _, node := range s.Lab.Nodes {
-		s.WaitNode(node.Name, 20*time.Second, fleet.NodeReady)
+		s.WaitNode(node.Name, 60*time.Second, fleet.NodeReady)
 	}
-	stand.Eventually(t, 20*time.Second, "web is whole", func() error { return whole(s, "web") })
+	stand.Eventually(t, 60*time.Second, "web is whole", func() error { return whole(s, "web") })
 	s.Get("nap.test", "/").MustBe(200)
 	s.Deploy(pinned(s, "fresh", "node-2"))
 	s.Get("fresh.test", "/").MustBe(200)
@@ -373,7 +396,7 @@ func TestAStandbyTakesOverWithTheNodesWhenTheSpawnerDies(t *testing.T) {
 // mustStandBy waits until a spawner stands by, and looks whether it and the one at work stay so.
 func mustStandBy(t *testing.T, standby, atWork *stand.Spawner) {
 	t.Helper()
-	stand.Eventually(t, 15*time.Second, "a spawner stands by", func() error {
+	stand.Eventually(t, 30*time.Second, "a spawner stands by", func() error {
 		if !strings.Contains(standby.Log(), "Standing by") {
 			return fmt.Errorf("it says:\n%s", standby.LogTail(5))
 		}

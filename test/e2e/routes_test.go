@@ -3,8 +3,10 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"edgespawner/fleet"
 	"edgespawner/test/stand"
@@ -121,6 +123,12 @@ func TestRequestsAreSharedOutOverTheReplicas(t *testing.T) {
 	}
 	evenly := func(state string) {
 		t.Helper()
+		stand.Eventually(t, 20*time.Second, "the edge has all three", func() error {
+			if answered := share(); len(answered) != 3 {
+				return fmt.Errorf("%v answered", answered)
+			}
+			return nil
+		})
 		answered := share()
 		for _, name := range []string{"web-0", "web-1", "web-2"} {
 			// Each goes to the less busy of two that are drawn: of requests one after another a third on average.

@@ -29,13 +29,13 @@ func stopping(t *testing.T, s *stand.Stand, takes time.Duration) (old string, jo
 
 func TestADeployIsParkedWhenTheSpawnerIsToldToEndAndGoesOnAtItsNextStart(t *testing.T) {
 	t.Parallel()
-	s := stand.Start(t)
-	old, accepted := stopping(t, s, 3*time.Second)
+	s := stand.Start(t, stand.WithFlags("--shutdown-timeout=30s"))
+	old, accepted := stopping(t, s, 6*time.Second)
 	began := time.Now()
 	if code := s.Spawner.Stop(); code != 0 {
 		t.Errorf("it ended with code %d:\n%s", code, s.Spawner.LogTail(10))
 	}
-	if took := time.Since(began); took > 6*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("it ended after %s", took)
 	}
 	if state := stand.StateOf(t, old); state != "exited" {
@@ -57,7 +57,7 @@ func TestADeployIsParkedWhenTheSpawnerIsToldToEndAndGoesOnAtItsNextStart(t *test
 func TestASecondSignalEndsTheSpawnerAtOnce(t *testing.T) {
 	t.Parallel()
 	s := stand.Start(t, stand.WithFlags("--shutdown-timeout=1m"))
-	_, accepted := stopping(t, s, 15*time.Second)
+	_, accepted := stopping(t, s, 10*time.Second)
 	s.Spawner.Signal(syscall.SIGTERM)
 	stand.Always(t, 2*time.Second, "it lets the step come to its end", func() error {
 		if !s.Spawner.Running() {
@@ -66,7 +66,7 @@ func TestASecondSignalEndsTheSpawnerAtOnce(t *testing.T) {
 		return nil
 	})
 	s.Spawner.Signal(syscall.SIGTERM)
-	stand.Eventually(t, time.Second, "it has ended", func() error {
+	stand.Eventually(t, 4*time.Second, "it has ended", func() error {
 		if s.Spawner.Running() {
 			return errors.New("it runs")
 		}

@@ -23,7 +23,7 @@ func sleepy(s *stand.Stand, name string) fleet.Spec {
 
 // fallsAsleep bounds the time from the end of use to sleep: sleep.after, the
 // edge's idle connections, and the looks in between.
-const fallsAsleep = 20 * time.Second
+const fallsAsleep = 60 * time.Second
 
 func TestAServiceInUseStaysAwakeAndSleepsWhenThatEnds(t *testing.T) {
 	t.Parallel()
@@ -32,12 +32,12 @@ func TestAServiceInUseStaysAwakeAndSleepsWhenThatEnds(t *testing.T) {
 	s.Deploy(sleepy(s, "socket"))
 	socket := openWebSocket(t, s, "socket.test") // and silent from here on
 	s.Deploy(sleepy(s, "download"))
-	download := open(t, s, "http://download.test/download?bytes=1000000&rate=50000")
+	download := open(t, s, "http://download.test/download?bytes=2500000&rate=50000")
 	s.Deploy(sleepy(s, "events"))
-	events := openEvents(t, s, "events.test", "every=20s&count=2")
+	events := openEvents(t, s, "events.test", "every=50s&count=2")
 	s.Deploy(sleepy(s, "long"))
 	long := make(chan stand.Answer, 1)
-	go func() { long <- s.Get("long.test", "/slow?d=20s") }()
+	go func() { long <- s.Do(stand.Request{Host: "long.test", Path: "/slow?d=50s", Within: 2 * time.Minute}) }()
 	s.WaitStatus("unused", fallsAsleep, fleet.StatusAsleep)
 
 	used := []string{"socket", "download", "long", "events"}
@@ -53,7 +53,7 @@ func TestAServiceInUseStaysAwakeAndSleepsWhenThatEnds(t *testing.T) {
 		t.Errorf("why socket is awake: %v", why.Reasons)
 	}
 	mustEcho(t, socket, "still there")
-	if n, err := io.Copy(io.Discard, download); err != nil || n != 1_000_000 {
+	if n, err := io.Copy(io.Discard, download); err != nil || n != 2_500_000 {
 		t.Errorf("the download broke off after %d bytes: %v", n, err)
 	}
 	for events.Scan() {
@@ -99,10 +99,10 @@ func TestAnAppThatEndsByItselfIsAsleepAndWakes(t *testing.T) {
 	s := stand.Start(t)
 	app := sleepy(s, "web")
 	app.Sleep.After = fleet.Duration(time.Hour)
-	app.Env["IDLE"] = "2s"
+	app.Env["IDLE"] = "6s"
 	s.Deploy(app)
 	for range 2 {
-		s.WaitStatus("web", 10*time.Second, fleet.StatusAsleep)
+		s.WaitStatus("web", 40*time.Second, fleet.StatusAsleep)
 		s.Get("web.test", "/").MustBe(200)
 	}
 	if restarts := s.Events("web", fleet.EventRestart); len(restarts) > 0 {
@@ -115,21 +115,21 @@ func TestARequestWhileAServiceFallsAsleepCallsItBack(t *testing.T) {
 	s := stand.Start(t)
 	s.Deploy(s.MockApp("web", "web.test"))
 	slow := make(chan stand.Answer, 1)
-	go func() { slow <- s.Get("web.test", "/slow?d=10s") }()
-	stand.Eventually(t, 8*time.Second, "the request is under way", func() error {
+	go func() { slow <- s.Do(stand.Request{Host: "web.test", Path: "/slow?d=25s", Within: time.Minute}) }()
+	stand.Eventually(t, 10*time.Second, "the request is under way", func() error {
 		if !strings.Contains(stand.Docker(t, "exec", s.SandboxOf("web", 0), "/sandbox", "conns"), `"inbound":true`) {
 			return fmt.Errorf("no connection")
 		}
 		return nil
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	accepted, err := s.Client.Sleep(ctx, "web")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.WaitStatus("web", 5*time.Second, fleet.StatusSleeping)
-	stand.Eventually(t, 5*time.Second, "a request calls it back", func() error {
+	s.WaitStatus("web", 10*time.Second, fleet.StatusSleeping)
+	stand.Eventually(t, 8*time.Second, "a request calls it back", func() error {
 		// The first ones may still be led to the app by the edge.
 		if answer := s.Get("web.test", "/").MustBe(200); answer.Took > 3*time.Second {
 			t.Errorf("a request took %s", answer.Took)
@@ -163,7 +163,7 @@ func beginSleep(t *testing.T, s *stand.Stand, service string) (job string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stand.Eventually(t, 10*time.Second, "the app is told to end", func() error {
+	stand.Eventually(t, 30*time.Second, "the app is told to end", func() error {
 		if told() == before {
 			return fmt.Errorf("not yet")
 		}
@@ -181,7 +181,7 @@ func TestAnAppThatIsSlowToStopIsPutToSleepUnderTrafficWithoutAnError(t *testing.
 	s.Deploy(app)
 	beginSleep(t, s, "web") // the traffic meets an app that does not listen any more, and cannot be started yet
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Rate: 100, Limit: stand.Held, Collector: collector})
-	s.WaitStatus("web", 15*time.Second, fleet.StatusRunning)
+	s.WaitStatus("web", 40*time.Second, fleet.StatusRunning)
 	for range 3 { // sleeps that the traffic calls off
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		accepted, err := s.Client.Sleep(ctx, "web")

@@ -65,9 +65,12 @@ func TestALostDatabaseIsRebuiltFromTheContainers(t *testing.T) {
 	s.Spawner.Start()
 	s.Spawner.WaitReady()
 	for i, name := range names {
-		if now := known(s, name); now != before[i] {
-			t.Errorf("rebuilt:\n%s\nbefore:\n%s", now, before[i])
-		}
+		stand.Eventually(t, 20*time.Second, name+" is known as before", func() error {
+			if now := known(s, name); now != before[i] {
+				return fmt.Errorf("rebuilt:\n%s\nbefore:\n%s", now, before[i])
+			}
+			return nil
+		})
 	}
 	s.Edges[0].WaitFed()
 	traffic.Stop().MustBeClean(t)
@@ -84,6 +87,9 @@ func TestALostDatabaseIsRebuiltFromTheContainers(t *testing.T) {
 		t.Errorf("the next deploy is revision %d, want 3", revision)
 	}
 }
+
+// repair is how long what somebody has removed by hand takes to be made anew.
+const repair = 90 * time.Second
 
 // withoutLease leaves out the line of the spawner's own lease.
 func withoutLease(listing string) string {
@@ -114,10 +120,10 @@ func TestWhatWentWhileTheSpawnerWasAwayIsThereAgain(t *testing.T) {
 
 	s.Get("solo.test", "/").MustBe(200).MustContain("hostname: solo-0")
 	for service, replicas := range map[string]int{"web": 3, "solo": 1} {
-		stand.Eventually(t, recovery, service+" is whole", func() error { return servesRevision(s, service, 1, replicas) })
+		stand.Eventually(t, repair, service+" is whole", func() error { return servesRevision(s, service, 1, replicas) })
 	}
 	s.Get("nap.test", "/").MustBe(200)
-	stand.Eventually(t, recovery, "nap is whole", func() error { return servesRevision(s, "nap", 1, 2) })
+	stand.Eventually(t, repair, "nap is whole", func() error { return servesRevision(s, "nap", 1, 2) })
 }
 
 func TestASecondSpawnerOfTheFleetStandsByAndTakesOver(t *testing.T) {
@@ -131,7 +137,7 @@ func TestASecondSpawnerOfTheFleetStandsByAndTakesOver(t *testing.T) {
 
 	second := s.Spawner.Successor("second")
 	second.Start()
-	stand.Eventually(t, 10*time.Second, "the second spawner stands by", func() error {
+	stand.Eventually(t, 30*time.Second, "the second spawner stands by", func() error {
 		if !strings.Contains(second.Log(), "Standing by") {
 			return fmt.Errorf("its log says: %s", second.LogTail(3))
 		}
@@ -218,7 +224,7 @@ func TestABackupIsRestored(t *testing.T) {
 	s.Get("late.test", "/").MustBe(200).MustContain("hostname: late-0") // runs, so it is taken up again
 	s.Get("gone.test", "/").MustBe(200).MustContain("hostname: gone-0")
 	for service, replicas := range map[string]int{"web": 1, "late": 1, "gone": 1} {
-		stand.Eventually(t, recovery, service+" is whole", func() error { return whole(s, service) })
+		stand.Eventually(t, repair, service+" is whole", func() error { return whole(s, service) })
 		if now := s.Service(service).Replicas; now != replicas {
 			t.Errorf("%s has %d replicas, want %d", service, now, replicas)
 		}

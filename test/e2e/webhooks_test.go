@@ -100,7 +100,7 @@ func TestAWebhookIsSentEachEventOverADeadReceiverAndAKilledSpawner(t *testing.T)
 	since := hooks[0].Delivered
 	allTaken := func(what string) {
 		t.Helper()
-		stand.Eventually(t, 40*time.Second, "the receiver has taken all events "+what, func() error {
+		stand.Eventually(t, 90*time.Second, "the receiver has taken all events "+what, func() error {
 			var want []int64
 			for _, event := range s.Events("", "") {
 				if event.ID > since && slices.Contains([]fleet.EventType{fleet.EventDeploy, fleet.EventScale, fleet.EventWebhook}, event.Type) {
@@ -124,7 +124,7 @@ func TestAWebhookIsSentEachEventOverADeadReceiverAndAKilledSpawner(t *testing.T)
 
 	receiver.server.Close()
 	s.Scale("web", 2)
-	stand.Eventually(t, 20*time.Second, "the dead receiver is told of", func() error {
+	stand.Eventually(t, 60*time.Second, "the dead receiver is told of", func() error {
 		if output, _ := s.CLI("webhook", "ls"); !strings.Contains(output, "failing since") {
 			return fmt.Errorf("got\n%s", output)
 		}

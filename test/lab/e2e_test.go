@@ -84,13 +84,13 @@ func eventually(t *testing.T, what string, look func() error) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for deadline := time.Now().Add(10 * time.Second); ; <-ticker.C {
+	for deadline := time.Now().Add(30 * time.Second); ; <-ticker.C {
 		err := look()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s: %v", what, err)
+			t.Fatalf("not within 30 s: %s: %v", what, err)
 		}
 	}
 }
@@ -122,13 +122,13 @@ func TestAppsOnAnOverlayReachEachOtherUntilTheirNodesAreCut(t *testing.T) {
 		t.Errorf("the engine answers although its port is cut")
 	}
 	must(t, two.Mend(t.Context()))
-	must(t, two.call(t, 5*time.Second))
+	must(t, two.call(t, 15*time.Second))
 
 	must(t, two.Cut(t.Context(), one.Name))
 	if reaches() == nil {
 		t.Errorf("the apps reach each other although their nodes are cut from each other")
 	}
-	must(t, two.call(t, 5*time.Second)) // this machine is not cut from it
+	must(t, two.call(t, 15*time.Second)) // this machine is not cut from it
 	must(t, two.Mend(t.Context()))
 	eventually(t, "the apps reach each other again", reaches)
 
@@ -150,7 +150,7 @@ func id(t *testing.T, n *Node) string {
 func TestEachThingThatIsBrokenIsSeenFromOutsideAndHeals(t *testing.T) {
 	l := start(t, Options{Nodes: 1})
 	n := l.Nodes[0]
-	must(t, n.call(t, 5*time.Second))
+	must(t, n.call(t, 15*time.Second))
 	for _, c := range []struct {
 		state string
 		deed  func() error
@@ -172,7 +172,7 @@ func TestEachThingThatIsBrokenIsSeenFromOutsideAndHeals(t *testing.T) {
 			t.Errorf("the node is %s, want %s", got, c.state)
 		}
 		must(t, n.Heal(t.Context()))
-		must(t, n.call(t, 5*time.Second))
+		must(t, n.call(t, 15*time.Second))
 		if got := n.State(t.Context()); got != "up" {
 			t.Errorf("after it was %s and healed, the node is %s", c.state, got)
 		}
@@ -185,12 +185,12 @@ func TestASlowEngineAnswersLateAndAFullDiskTakesNothing(t *testing.T) {
 	restore, err := n.Slow(t.Context(), 200*time.Millisecond)
 	must(t, err)
 	began := time.Now()
-	must(t, n.call(t, 5*time.Second))
+	must(t, n.call(t, 15*time.Second))
 	if took := time.Since(began); took < 400*time.Millisecond { // a handshake and a request
 		t.Errorf("a call of a slow engine took %v", took)
 	}
 	must(t, restore())
-	must(t, n.call(t, time.Second))
+	must(t, n.call(t, 5*time.Second))
 
 	must(t, n.Fill())
 	if err := l.Load(t.Context(), image); err == nil {
@@ -225,10 +225,10 @@ func TestALabWhoseOwnerIsGoneIsRemovedByTheNext(t *testing.T) {
 			t.Errorf("%s is still there (%v)", file, err)
 		}
 	}
-	must(t, next.Nodes[0].call(t, 5*time.Second))
+	must(t, next.Nodes[0].call(t, 15*time.Second))
 	if _, err := Up(t.Context(), Options{Name: next.Name, Nodes: 1}); err == nil || !strings.Contains(err.Error(), "up already") {
 		t.Errorf("a second lab of the same name: %v", err)
 	}
-	must(t, next.Nodes[0].call(t, 5*time.Second))
+	must(t, next.Nodes[0].call(t, 15*time.Second))
 	must(t, next.Down(context.Background()))
 }

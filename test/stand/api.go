@@ -12,7 +12,7 @@ import (
 // unless header holds one.
 func (s *Stand) CallAPI(method, path, body string, header map[string]string) Answer {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+	ctx, cancel := context.WithTimeout(context.Background(), jobTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, s.Spawner.APIURL+path, strings.NewReader(body))
 	must(s.t, err, "build the request %s %s", method, path)

@@ -24,7 +24,7 @@ func (s *Stand) MockApp(name string, hosts ...string) fleet.Spec {
 	spec.Env = map[string]fleet.Secret{"IDLE": "0"}
 	spec.HealthCheck = &fleet.HealthCheck{
 		Type: fleet.CheckHTTP, Endpoint: "http://localhost:9000/status",
-		Interval: fleet.Duration(time.Second), Timeout: fleet.Duration(time.Second), Retries: 3,
+		Interval: fleet.Duration(time.Second), Timeout: fleet.Duration(3 * time.Second), Retries: 3,
 	}
 	spec.StopGrace = fleet.Duration(5 * time.Second)
 	spec.Route = &fleet.Route{Hosts: hosts, Port: appPort}

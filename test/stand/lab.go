@@ -13,7 +13,7 @@ import (
 )
 
 // labTime bounds what is done to a lab.
-const labTime = 2 * time.Minute
+const labTime = 5 * time.Minute
 
 // WithLab runs the installation on a lab instead of this machine's engine: the
 // spawner and the first edge on node-1, each further edge on the next node, as
@@ -105,13 +105,14 @@ func (s *Stand) AddNodes() {
 	}
 }
 
-// AddNode makes a node of the lab a node of the fleet.
+// AddNode makes a node of the lab a node of the fleet, and waits until it is ready.
 func (s *Stand) AddNode(node *lab.Node) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), callTime)
+	ctx, cancel := context.WithTimeout(context.Background(), labTime)
 	defer cancel()
 	_, err := s.Client.AddNode(ctx, s.NodeSpec(node))
 	must(s.t, err, "add %s", node.Name)
+	s.WaitNode(node.Name, readyTime, fleet.NodeReady)
 }
 
 // NodeSpec is what a node of the lab is added with.

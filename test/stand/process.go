@@ -17,7 +17,7 @@ import (
 
 // stopTime is how long a process may take to end after SIGTERM before the
 // harness kills it.
-const stopTime = 15 * time.Second
+const stopTime = time.Minute
 
 // Process is a program of the host that a stand runs; it can be killed and
 // started again with the same arguments.

@@ -14,7 +14,7 @@ import (
 )
 
 // readyTime is how long a spawner and its edges may take to be ready.
-const readyTime = 30 * time.Second
+const readyTime = 90 * time.Second
 
 // Stand is one installation: a spawner, its edges, its fleet.
 type Stand struct {

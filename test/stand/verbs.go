@@ -12,10 +12,10 @@ import (
 )
 
 // jobTime is how long a job may take before a test gives up on it.
-const jobTime = 2 * time.Minute
+const jobTime = 5 * time.Minute
 
 // callTime bounds a call that is no job.
-const callTime = 10 * time.Second
+const callTime = 30 * time.Second
 
 // Deploy deploys and returns the job, which must succeed.
 func (s *Stand) Deploy(spec fleet.Spec) fleet.Job {
@@ -177,10 +177,19 @@ func (s *Stand) Events(service string, kind fleet.EventType) []fleet.Event {
 	return events
 }
 
-// Wakes returns the events of a service's wakes, one for each that began.
-func (s *Stand) Wakes(service string) []fleet.Event {
+// Wakes returns the events of a service's wakes, one for each that began, once
+// one has been told to have ended: events are stored by and by.
+func (s *Stand) Wakes(service string) (began []fleet.Event) {
 	s.t.Helper()
-	return slices.DeleteFunc(s.Events(service, fleet.EventWake), func(e fleet.Event) bool { return !strings.HasPrefix(e.Message, "Waking ") })
+	Eventually(s.t, callTime, "a wake of "+service+" is told", func() error {
+		events := s.Events(service, fleet.EventWake)
+		if !slices.ContainsFunc(events, func(e fleet.Event) bool { return strings.HasPrefix(e.Message, service+" is awake after") }) {
+			return fmt.Errorf("its wakes: %v", events)
+		}
+		began = slices.DeleteFunc(events, func(e fleet.Event) bool { return !strings.HasPrefix(e.Message, "Waking ") })
+		return nil
+	})
+	return began
 }
 
 // verb calls one that becomes a job and waits until that has succeeded.
