@@ -234,7 +234,8 @@ func (n *networks) removeShared(ctx context.Context, node, name string) error {
 		if !n.engine.members.answers(other) {
 			continue
 		}
-		if err := n.dismiss(ctx, other, network.Name); err != nil {
+		err := n.engine.whileAnswers(ctx, other, func(ctx context.Context) error { return n.dismiss(ctx, other, network.Name) })
+		if err != nil && n.engine.members.answers(other) {
 			return err
 		}
 		n.attended.forget(other + "/" + network.ID)

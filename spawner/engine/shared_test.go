@@ -161,6 +161,33 @@ func TestASharedNetworkStaysWithItsEdgesForWhoComesAsTheLastOneLeaves(t *testing
 	}
 }
 
+func TestANodeThatFallsSilentAsASharedNetworkIsRemovedHoldsNobodyUp(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		on := func(name, node string) fleet.Spec {
+			spec := w.spec(name, "app:1", 1)
+			spec.Networks = []string{"team"}
+			spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
+			return spec
+		}
+		w.deployed(on("leaves", "a"))
+		w.on("c").slow = time.Hour
+		began := time.Now()
+		removed, err := w.engine().Remove(w.ctx, "leaves", "tester")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		w.on("c").silence(false)
+		if job := w.wait(removed); job.State != fleet.JobSucceeded {
+			t.Errorf("the remove: %s %s", job.State, job.Error)
+		}
+		w.deployed(on("comes", "b"))
+		if took := time.Since(began); took >= fakePatience {
+			t.Errorf("the next replica on it was there after %s", took)
+		}
+	})
+}
+
 func TestThatNoSubnetIsFreeForASharedNetworkIsSaid(t *testing.T) {
 	inSwarm(t, func(w *world) {
 		w.cluster.mu.Lock()
