@@ -72,13 +72,22 @@ func (o *rollout) bring(plan func(stand []standing) []change) error {
 // it comes over the link of the node that has it.
 func (o *rollout) bringImages() error {
 	bring := func(node string) error {
-		if there, err := o.engine.hasImage(o.ctx, node, o.print); there && err == nil {
+		there := false
+		err := o.engine.whileAnswers(o.ctx, node, func(ctx context.Context) (err error) {
+			there, err = o.engine.hasImage(ctx, node, o.print)
+			return err
+		})
+		if there && err == nil {
 			return nil // else the step brings it, or says what is wrong
 		}
 		return o.step("pull", "", func(ctx context.Context) (string, error) {
-			return onNode(node), o.engine.whileAnswers(ctx, node, func(ctx context.Context) error {
+			err := o.engine.whileAnswers(ctx, node, func(ctx context.Context) error {
 				return o.engine.bringImage(ctx, node, o.print)
 			})
+			if fault := o.engine.faultOf(node, err); fault != "" && o.engine.othersTakeReplicas(node) {
+				return fmt.Sprintf("not on node %s: %s", node, fault), nil // what was to come there is placed elsewhere, or says why not
+			}
+			return onNode(node), err
 		})
 	}
 	nodes := o.places.nodes()

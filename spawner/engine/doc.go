@@ -36,7 +36,7 @@
 //	a service                   actor.go power.go usage.go wake.go sleep.go idle.go converge.go saver.go
 //	a replica                   replica.go blueprint.go driver.go create.go ready.go health.go hostport.go volumes.go
 //	jobs and their steps        jobs.go steps.go abreast.go retry.go park.go goon.go
-//	what jobs do                plan.go bringto.go rollout.go swap.go takeback.go sweep.go remove.go move.go
+//	what jobs do                plan.go bringto.go rollout.go elsewhere.go swap.go takeback.go sweep.go remove.go move.go
 //	healing                     observe.go heal.go restart.go backoff.go unhealthy.go lastwords.go drift.go lostnetwork.go
 //	nodes that come and go      members.go node.go updatenode.go follow.go hearing.go nodestate.go verdict.go relocate.go
 //	where replicas go           placement.go ledger.go reserved.go stock.go

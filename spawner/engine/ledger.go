@@ -39,12 +39,16 @@ func (l *ledger) hold(node string, spec *fleet.Spec, index int) *claim {
 
 func (l *ledger) holdLocked(node string, spec *fleet.Spec, index int) *claim {
 	c := &claim{node: node, index: index, demand: scheduler.DemandOf(spec)}
-	l.claims[c] = true
-	if l.on[node] == nil {
-		l.on[node] = map[*claim]bool{}
-	}
-	l.on[node][c] = true
+	l.keepLocked(c)
 	return c
+}
+
+func (l *ledger) keepLocked(c *claim) {
+	l.claims[c] = true
+	if l.on[c.node] == nil {
+		l.on[c.node] = map[*claim]bool{}
+	}
+	l.on[c.node][c] = true
 }
 
 // release gives a place up; nil and one that was given up before are nothing.
@@ -154,6 +158,21 @@ func (l *ledger) place(nodes []scheduler.Node, seats []seat) ([]placed, error) {
 		list[i] = placed{l.holdLocked(s.node, seats[i].spec, seats[i].index), s.stopFirst}
 	}
 	return list, nil
+}
+
+// replace finds another place for the replica of a claim, and holds it. The claim
+// counts for no replica any more, and holds what it has until it is released.
+func (l *ledger) replace(c *claim, nodes []scheduler.Node, s seat) (*claim, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.releaseLocked(c)
+	spots, err := l.findLocked(nodes, []seat{s})
+	l.keepLocked(c)
+	if err != nil {
+		return nil, err
+	}
+	c.replaced = true
+	return l.holdLocked(spots[0].node, s.spec, s.index), nil
 }
 
 // look says where seats would be placed, as place does, and holds nothing.

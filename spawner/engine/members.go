@@ -31,6 +31,7 @@ type member struct {
 	probing bool          // a round is under way
 	asking  bool          // it is being asked whether its swarm works again
 	removed bool          // it is being forgotten: nothing new is put there
+	full    time.Time     // until then it gets nothing new: its disk had no space
 }
 
 func newMember(node fleet.Node, limits FailureLimits, stop context.CancelFunc) *member {
@@ -74,8 +75,16 @@ func (m *member) closed(now time.Time) string {
 		return "draining"
 	case m.judge.settling(now):
 		return "back so often that it has to prove itself"
+	case now.Before(m.full):
+		return "its disk is full"
 	}
 	return ""
+}
+
+func (m *member) setFull(until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.full = until
 }
 
 // waits says why the networks that nodes share cannot be used on the node yet; empty = they can.

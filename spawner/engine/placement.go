@@ -72,8 +72,9 @@ func (e *Engine) placeSomewhere(spec *fleet.Spec, index int, must bool) (*claim,
 type places struct {
 	ledger *ledger
 
-	mu sync.Mutex
-	of map[int]*claim // by index
+	mu    sync.Mutex
+	of    map[int]*claim            // by index
+	tried map[int]map[string]string // by index: the nodes where it could not be made, and why
 }
 
 // reserve holds a place for each replica that a plan makes, and says in the plan
@@ -176,6 +177,11 @@ func (a *actor) notePlaced(err error) {
 // takesReplicas says whether a node can be given something new.
 func takesReplicas(nodes []scheduler.Node, name string) bool {
 	return slices.ContainsFunc(nodes, func(n scheduler.Node) bool { return n.Name == name && n.Closed == "" })
+}
+
+// othersTakeReplicas says whether any other node can be given something new.
+func (e *Engine) othersTakeReplicas(than string) bool {
+	return slices.ContainsFunc(e.nodeList(), func(n scheduler.Node) bool { return n.Name != than && n.Closed == "" })
 }
 
 // node is where the place of a replica is; empty = it has none.

@@ -152,6 +152,9 @@ func (a *actor) startFailed(r *replica, err error) {
 	if fleet.KindOf(err) == fleet.Timeout {
 		r.notHeard()
 	}
+	if (a.power == powerWaking || a.power == powerAwake) && a.leaveFull(r, err) {
+		return
+	}
 	switch a.power {
 	case powerStopping, powerWanted:
 		a.engine.record(fleet.Event{Type: fleet.EventWarning, Service: a.name, Container: r.name(), NodeID: r.node, Message: fmt.Sprintf("cannot put %s to sleep: %s", r.name(), err)})

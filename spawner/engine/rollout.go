@@ -147,8 +147,11 @@ func (o *rollout) keep(c change) error {
 	if r.look().state == stateUnhealthy {
 		return nil // it may still serve; the healing goes on when the job has ended
 	}
-	if !r.look().serves() {
-		err := o.step("start", r.name(), func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
+	if !r.look().serves() && o.engine.members.answers(r.node) {
+		err := o.step("start", r.name(), func(ctx context.Context) (string, error) {
+			detail, err := o.startUntilReady(ctx, r)
+			return o.unlessLost(r, detail, err)
+		})
 		if err != nil {
 			return err
 		}
@@ -179,16 +182,43 @@ func (o *rollout) bringUp(c change, shared *replica, name string) (*replica, err
 			return nil, err
 		}
 	}
+	for {
+		err := o.make(c, r, name)
+		if err == nil {
+			return r, nil
+		}
+		var m *misplaced
+		if !errors.As(err, &m) {
+			return nil, o.cameToNothing(r, err)
+		}
+		if r, err = o.goElsewhere(c, r, name, m); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// make makes the containers of a replica and starts them. The error is misplaced
+// if that failed for its node, and another place is held for it.
+func (o *rollout) make(c change, r *replica, name string) error {
 	err := o.step("create", name, func(ctx context.Context) (string, error) {
-		return r.place.String(), r.orderAndWait(ctx, wantMade)
+		return r.place.String(), o.blame(c, r, r.orderAndWait(ctx, wantMade))
 	})
-	if err == nil && !o.still {
-		err = o.step("start", name, func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, r) })
+	if err != nil || o.still {
+		return err
 	}
-	if err != nil {
-		return nil, errors.Join(err, o.discard(r))
+	return o.step("start", name, func(ctx context.Context) (string, error) {
+		detail, err := o.startUntilReady(ctx, r)
+		return detail, o.blame(c, r, err)
+	})
+}
+
+// cameToNothing removes a replica that could not be brought up, and returns why.
+func (o *rollout) cameToNothing(r *replica, why error) error {
+	err := o.discard(r)
+	if err == nil || !o.engine.members.answers(r.node) { // then it is removed when that answers
+		return why
 	}
-	return r, nil
+	return fmt.Errorf("%w; %s", why, err)
 }
 
 func (o *rollout) newReplica(c change, shared *replica) (*replica, error) {
@@ -280,13 +310,25 @@ func (o *rollout) drainAndStop(old *replica, name string) error {
 	if !o.engine.members.answers(old.node) {
 		return nil // it is off the edges, and removed when its node answers
 	}
-	err := o.step("drain", name, func(ctx context.Context) (string, error) { return o.engine.drain(ctx, old) })
-	if err != nil {
+	err := o.step("drain", name, func(ctx context.Context) (string, error) {
+		detail, err := o.engine.drain(ctx, old)
+		return o.unlessLost(old, detail, err)
+	})
+	if err != nil || !o.engine.members.answers(old.node) {
 		return err
 	}
 	return o.step("stop", name, func(ctx context.Context) (string, error) {
-		return "", old.orderAndWait(ctx, wantDown)
+		return o.unlessLost(old, "", old.orderAndWait(ctx, wantDown))
 	})
+}
+
+// unlessLost is the outcome of a step on what stands on a node that may have
+// fallen silent meanwhile: its probes decide what becomes of that, not this job.
+func (o *rollout) unlessLost(r *replica, detail string, err error) (string, error) {
+	if err != nil && context.Cause(o.ctx) == nil && !o.engine.members.answers(r.node) {
+		return fmt.Sprintf("node %s does not answer", r.node), nil
+	}
+	return detail, err
 }
 
 // retireIndex takes away a replica that is one too many.

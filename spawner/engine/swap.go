@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"edgespawner/fleet"
@@ -30,7 +29,7 @@ func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
 	}
 	if !o.still {
 		if fresh != nil && !fresh.look().serves() {
-			return errors.Join(endedBefore(fresh), o.discard(fresh))
+			return o.cameToNothing(fresh, endedBefore(fresh))
 		}
 		if err := o.exchange(old, fresh); err != nil {
 			return err
@@ -41,8 +40,8 @@ func (o *rollout) swapIn(old, fresh *replica, stopFirst bool) error {
 	if err := o.confirm(fleet.ReplicaName(o.actor.name, s.index())); err != nil {
 		return err
 	}
-	if fresh != nil && !o.still && !fresh.look().serves() {
-		return endedBefore(fresh)
+	if fresh != nil && !o.still && !fresh.look().serves() && (old != nil || o.engine.members.answers(fresh.node)) {
+		return endedBefore(fresh) // one that only came, and was lost with its node, is placed elsewhere when the job has ended
 	}
 	return nil
 }
@@ -74,7 +73,7 @@ func (o *rollout) exchangeStill(old, fresh *replica) error {
 	}
 	err = o.step("start", fresh.name(), func(ctx context.Context) (string, error) { return o.startUntilReady(ctx, fresh) })
 	if err != nil {
-		return errors.Join(err, o.discard(fresh))
+		return o.cameToNothing(fresh, err)
 	}
 	return nil
 }

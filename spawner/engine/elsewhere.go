@@ -1,0 +1,152 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"edgespawner/fleet"
+	"edgespawner/scheduler"
+)
+
+// What cannot be made where it was placed, for a reason of its node and not of
+// the app, is placed elsewhere.
+
+// fullPause is how long a node without space on its disk gets nothing new; then
+// it is tried again.
+const fullPause = 2 * time.Minute
+
+// noSpace is how an engine says ENOSPC, whatever it was about to write.
+const noSpace = "no space left on device"
+
+// faultOf says what is wrong with a node where something has failed; empty = the
+// failure was not the node's. It takes note of a full disk.
+func (e *Engine) faultOf(node string, err error) string {
+	var known *fleet.Error
+	switch {
+	case err == nil:
+		return ""
+	case !e.members.answers(node):
+		return "it does not answer"
+	case strings.Contains(err.Error(), noSpace):
+		if m, ok := e.members.get(node); ok {
+			m.setFull(time.Now().Add(fullPause))
+		}
+		return "its disk is full"
+	case errors.As(err, &known) && known.Field == fieldHostPort:
+		return "its host port is taken"
+	}
+	return ""
+}
+
+// misplaced is why a replica cannot be made where it was placed; another place is
+// held for it. It hides what it wraps: the step is not tried again there.
+type misplaced struct {
+	err   error
+	fault string
+}
+
+func (m *misplaced) Error() string { return m.err.Error() }
+
+// blame turns a failure that is the node's into misplaced, where the replica fits
+// elsewhere. What writes to volumes, or is to come to that very node, does not go elsewhere.
+func (o *rollout) blame(c change, r *replica, err error) error {
+	if c.to != "" || o.print.spec.WritesVolumes() || context.Cause(o.ctx) != nil {
+		return err
+	}
+	fault := o.engine.faultOf(r.node, err)
+	if fault == "" {
+		return err
+	}
+	nodes := o.engine.nodeList()
+	tried := o.places.failedOn(c.index, r.node, fault)
+	for i, n := range nodes {
+		if n.Closed == "" {
+			nodes[i].Closed = tried[n.Name]
+		}
+	}
+	s := seat{spec: o.print.spec, platforms: platforms(o.print.image), index: c.index, from: c.node}
+	if o.places.replace(r.place, nodes, s) != nil {
+		return err // which is what keeps it from being made
+	}
+	return &misplaced{err, fault}
+}
+
+// failedOn notes that a replica could not be made on a node, and returns on which it
+// could not be, and why. A job goes to none of these a second time.
+func (p *places) failedOn(index int, node, fault string) map[string]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tried == nil {
+		p.tried = map[int]map[string]string{}
+	}
+	if p.tried[index] == nil {
+		p.tried[index] = map[string]string{}
+	}
+	p.tried[index][node] = fault
+	return maps.Clone(p.tried[index])
+}
+
+// replace holds another place for the replica of a claim, which holds what it
+// has until that is gone.
+func (p *places) replace(c *claim, nodes []scheduler.Node, s seat) error {
+	place, err := p.ledger.replace(c, nodes, s)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of[c.index] = place
+	return nil
+}
+
+// goElsewhere makes a replica at the place that is held for it, and leaves what
+// there is of the one before to be removed.
+func (o *rollout) goElsewhere(c change, before *replica, name string, m *misplaced) (*replica, error) {
+	err := o.step("place", name, func(context.Context) (string, error) {
+		return fmt.Sprintf("on node %s instead of node %s: %s", o.places.node(c.index), before.node, m.fault), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = o.actor.call(o.engine.life, func() {
+		before.job = "" // it is a stray from now on
+		c.publish = o.print.publishes() && !o.actor.publishesOn(o.places.node(c.index))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := o.discard(before); err != nil && o.engine.members.answers(before.node) {
+		o.run.warn("what was begun on node %s could not be removed yet: %s", before.node, err)
+	}
+	return o.newReplica(c, nil)
+}
+
+// publishesOn says whether a replica on the node holds the service's host ports.
+func (a *actor) publishesOn(node string) bool {
+	for _, list := range [][]*replica{a.replicas, a.extra} {
+		for _, r := range list {
+			if r.node == node && r.publishes() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leaveFull places a replica elsewhere that could not be started because the disk
+// of its node is full, if it may go and fits anywhere.
+func (a *actor) leaveFull(r *replica, err error) bool {
+	if !strings.Contains(err.Error(), noSpace) || a.engine.faultOf(r.node, err) == "" {
+		return false
+	}
+	why := fmt.Sprintf("node %s has no space left on its disk", r.node)
+	if a.job != nil || a.removing || a.stays(r, why) || a.move(r, why) != nil {
+		return false
+	}
+	a.sweep()
+	return true
+}

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"edgespawner/fleet"
+)
+
+// full lets nothing be made on a node, and counts what was tried.
+func (d *fakeDocker) fill(tries *atomic.Int64) {
+	d.refuse(tries, fleet.Errorf(fleet.Internal, "the engine says: write /x: no space left on device"))
+}
+
+func (d *fakeDocker) refuse(tries *atomic.Int64, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = func(verb, _ string) error {
+		if verb != "create" {
+			return nil
+		}
+		tries.Add(1)
+		return err
+	}
+}
+
+func (d *fakeDocker) free() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = nil
+}
+
+func TestADeployGoesRoundANodeThatIsLostMeanwhile(t *testing.T) {
+	for _, dark := range []bool{true, false} {
+		overThree(t, func(w *world) {
+			w.behave("app:1", behaviour{readyAfter: 10 * time.Second})
+			accepted, err := w.engine().Deploy(w.ctx, w.spec("web", "app:1", 9), "tester", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(15 * time.Second) // the first is up, others are on their way
+			w.on("b").silence(dark)
+			began := time.Now()
+			if job := w.wait(accepted); job.State != fleet.JobSucceeded || time.Since(began) > 90*time.Second {
+				t.Errorf("dark %t: the deploy %s after %s: %s", dark, job.State, time.Since(began), job.Error)
+			}
+			if dark {
+				w.untilServing("web", 9)
+				if w.spread("web")["b"] != 0 {
+					t.Errorf("web stands on %v", w.spread("web"))
+				}
+			}
+			w.on("b").speak()
+			w.untilNode("b", fleet.NodeReady)
+			time.Sleep(time.Minute)
+			w.servesFrom(9)
+		})
+	}
+}
+
+func TestAChangeOfAServiceIsNotHeldUpByANodeThatWasJustLost(t *testing.T) {
+	for what, change := range map[string]func(w *world) (fleet.Accepted, error){
+		"scale up":   func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 6, "tester") },
+		"scale down": func(w *world) (fleet.Accepted, error) { return w.engine().Scale(w.ctx, "web", 2, "tester") },
+		"deploy": func(w *world) (fleet.Accepted, error) {
+			return w.engine().Deploy(w.ctx, w.spec("web", "app:2", 3), "tester", false)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			overThree(t, func(w *world) {
+				w.deployed(w.spec("web", "app:1", 3))
+				w.deployed(w.spec("other", "app:1", 3))
+				w.on("c").silence(true)
+				began := time.Now()
+				accepted, err := change(w)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if job := w.wait(accepted); job.State != fleet.JobSucceeded || time.Since(began) > 30*time.Second {
+					t.Errorf("the job %s after %s: %s\n%s", job.State, time.Since(began), job.Error, describeSteps(job))
+				}
+				w.untilServing("other", 3)
+				w.until("web is whole, and not on c", func() bool {
+					service, err := w.engine().Service("web")
+					return err == nil && len(w.endpoints("web")) == service.Replicas && w.spread("web")["c"] == 0
+				})
+				if took := time.Since(began); took > 40*time.Second {
+					t.Errorf("web was whole after %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestANodeWithoutSpaceOnItsDiskGetsNothingNewForAWhile(t *testing.T) {
+	overThree(t, func(w *world) {
+		var tries atomic.Int64
+		w.on("b").fill(&tries)
+		w.deployed(w.spec("web", "app:1", 6))
+		if w.spread("web")["b"] != 0 || tries.Load() == 0 {
+			t.Errorf("web stands on %v, after %d tries on b", w.spread("web"), tries.Load())
+		}
+		before := tries.Load()
+		w.deployed(w.spec("next", "app:1", 3))
+		if now := tries.Load(); now != before {
+			t.Errorf("b was tried %d times although its disk is known to be full", now-before)
+		}
+		pinned := w.spec("pinned", "app:1", 1)
+		pinned.Placement.Constraints = []fleet.Constraint{"node==b"}
+		if job := w.done(w.engine().Deploy(w.ctx, pinned, "tester", false)); job.State != fleet.JobFailed || !strings.Contains(job.Error, "1 node: its disk is full") {
+			t.Errorf("what can only be there: %s %s", job.State, job.Error)
+		}
+		w.on("b").free()
+		time.Sleep(fullPause)
+		w.deployed(pinned)
+	})
+}
+
+func TestWhatCannotGoElsewhereSaysThatTheDiskIsFull(t *testing.T) {
+	overThree(t, func(w *world) {
+		var tries atomic.Int64
+		w.on("b").fill(&tries)
+		pinned := w.spec("pinned", "app:1", 1)
+		pinned.Placement.Constraints = []fleet.Constraint{"node==b"}
+		if job := w.done(w.engine().Deploy(w.ctx, pinned, "tester", false)); job.State != fleet.JobFailed || !strings.Contains(job.Error, noSpace) {
+			t.Errorf("%s %s", job.State, job.Error)
+		}
+	})
+}
+
+func TestReplicasOfALostNodeGoRoundAFullOne(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		var tries atomic.Int64
+		w.on("b").fill(&tries)
+		// b is where they would go: a has more than its share.
+		heavy := w.spec("heavy", "app:1", 3)
+		heavy.Placement.Constraints = []fleet.Constraint{"node==a"}
+		w.deployed(heavy)
+		w.on("c").silence(true)
+		w.untilNode("c", fleet.NodeDown)
+		w.untilServing("web", 3)
+		if got := w.spread("web"); got["c"] != 0 || got["a"] != 2 || tries.Load() == 0 {
+			t.Errorf("web stands on %v, after %d tries on b", got, tries.Load())
+		}
+	})
+}
+
+func TestAHostPortThatSomethingHoldsOnOneNodeIsHadOnAnother(t *testing.T) {
+	overThree(t, func(w *world) {
+		spec := w.spec("web", "app:1", 1)
+		spec.Ports = []fleet.Port{{ContainerPort: 9000, HostPort: 8080, Protocol: "tcp"}}
+		var tries atomic.Int64
+		for _, node := range []string{"a", "b"} {
+			w.on(node).refuse(&tries, &fleet.Error{Kind: fleet.Conflict, Field: fieldHostPort, Message: "port 8080 is taken by a process of the host"})
+		}
+		w.deployed(spec)
+		if got := w.spread("web"); got["c"] != 1 || tries.Load() != 2 {
+			t.Errorf("web stands on %v after %d tries elsewhere", got, tries.Load())
+		}
+	})
+}
