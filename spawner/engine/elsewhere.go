@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 // fullPause is how long a node without space on its disk gets nothing new; then
 // it is tried again.
 const fullPause = 2 * time.Minute
+
+// diskFull is why such a node is closed.
+const diskFull = "its disk is full"
 
 // noSpace is how an engine says ENOSPC, whatever it was about to write.
 const noSpace = "no space left on device"
@@ -35,7 +39,7 @@ func (e *Engine) faultOf(node string, err error) string {
 		if m, ok := e.members.get(node); ok {
 			m.setFull(time.Now().Add(fullPause))
 		}
-		return "its disk is full"
+		return diskFull
 	case errors.As(err, &known) && known.Field == fieldHostPort:
 		return "its host port is taken"
 	}
@@ -135,6 +139,25 @@ func (a *actor) publishesOn(node string) bool {
 		}
 	}
 	return false
+}
+
+// orFull looks for places, and where there are none also on nodes that are closed
+// for a full disk alone: it may have been freed, and who tries is told if not.
+func orFull[T any](nodes []scheduler.Node, find func([]scheduler.Node) (T, error)) (T, error) {
+	found, err := find(nodes)
+	if err == nil {
+		return found, nil
+	}
+	open := slices.Clone(nodes)
+	for i := range open {
+		if open[i].Closed == diskFull {
+			open[i].Closed = ""
+		}
+	}
+	if again, stillNone := find(open); stillNone == nil {
+		return again, nil
+	}
+	return found, err
 }
 
 // leaveFull places a replica elsewhere that could not be started because the disk

@@ -109,12 +109,17 @@ func TestANodeWithoutSpaceOnItsDiskGetsNothingNewForAWhile(t *testing.T) {
 		}
 		pinned := w.spec("pinned", "app:1", 1)
 		pinned.Placement.Constraints = []fleet.Constraint{"node==b"}
-		if job := w.done(w.engine().Deploy(w.ctx, pinned, "tester", false)); job.State != fleet.JobFailed || !strings.Contains(job.Error, "1 node: its disk is full") {
+		if job := w.done(w.engine().Deploy(w.ctx, pinned, "tester", false)); job.State != fleet.JobFailed || !strings.Contains(job.Error, noSpace) {
 			t.Errorf("what can only be there: %s %s", job.State, job.Error)
 		}
 		w.on("b").free()
+		w.deployed(pinned) // what can only be there need not wait
+		w.deployed(w.spec("soon", "app:1", 2))
 		time.Sleep(fullPause)
-		w.deployed(pinned)
+		w.deployed(w.spec("later", "app:1", 3))
+		if w.spread("soon")["b"] != 0 || w.spread("later")["b"] == 0 {
+			t.Errorf("soon stands on %v, later on %v", w.spread("soon"), w.spread("later"))
+		}
 	})
 }
 

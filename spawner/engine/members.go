@@ -76,7 +76,7 @@ func (m *member) closed(now time.Time) string {
 	case m.judge.settling(now):
 		return "back so often that it has to prove itself"
 	case now.Before(m.full):
-		return "its disk is full"
+		return diskFull
 	}
 	return ""
 }

@@ -40,7 +40,9 @@ func (e *Engine) lookForPlace(spec *fleet.Spec) (node string, err error) {
 	if node := e.ledger.stands(spec.Name, e.members.answers); node != "" {
 		return node, nil
 	}
-	spots, err := e.ledger.look(e.nodeList(), []seat{{spec: spec, index: -1}})
+	spots, err := orFull(e.nodeList(), func(nodes []scheduler.Node) ([]spot, error) {
+		return e.ledger.look(nodes, []seat{{spec: spec, index: -1}})
+	})
 	if err != nil {
 		return "", err
 	}
@@ -88,7 +90,7 @@ func (e *Engine) reserve(stand []standing, changes []change, print *blueprint, w
 	if len(seats) == 0 {
 		return p, nil
 	}
-	list, err := e.ledger.place(nodes, seats)
+	list, err := orFull(nodes, func(nodes []scheduler.Node) ([]placed, error) { return e.ledger.place(nodes, seats) })
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +144,7 @@ func (j *jobRun) tellPlaces(p *places) {
 func (e *Engine) foresee(stand []standing, changes []change, print *blueprint, want int) error {
 	nodes := e.nodeList()
 	seats, which := seatsOf(changes, print, nodes)
-	spots, err := e.ledger.look(nodes, seats)
+	spots, err := orFull(nodes, func(nodes []scheduler.Node) ([]spot, error) { return e.ledger.look(nodes, seats) })
 	if err != nil {
 		return err
 	}
