@@ -20,7 +20,7 @@ type Node struct {
 	Used     *Resources        `json:"used,omitempty"`   // by the containers of this fleet; nil = it was not asked for, or not told
 	SeenAt   time.Time         `json:"seen_at,omitzero"` // when its engine last answered; zero = not since the spawner started
 	Swarm    *NodeSwarm        `json:"swarm,omitempty"`  // nil = its engine is in no swarm of Docker
-	Note     string            `json:"note,omitempty"`   // why it cannot be used, or is not drained
+	Note     string            `json:"note,omitempty"`   // why it cannot be used, gets nothing new, or is not drained
 }
 
 // SwarmWaits says why no network that reaches over all nodes can be used on the

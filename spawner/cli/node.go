@@ -78,10 +78,10 @@ func showMemory(megabytes int64) string {
 	}
 }
 
-// printNotes says why nodes cannot be used.
+// printNotes says what is wrong with nodes.
 func (a *app) printNotes(nodes []fleet.Node) {
 	for _, node := range nodes {
-		if node.Note != "" && node.State != fleet.NodeReady {
+		if node.Note != "" {
 			fmt.Fprintf(a.Err, "%s: %s\n", node.Name, printable(node.Note))
 		}
 		if why := node.SwarmWaits(); why != "" {

@@ -8,11 +8,11 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 
 	"edgespawner/fleet"
-	"edgespawner/spawner/docker"
 )
 
 // AddNode makes an engine a node. What is wrong with it is an *Error that names
@@ -82,7 +82,7 @@ func (n *nodes) keepCredentials(spec *fleet.NodeSpec, before fleet.StoredNode) e
 // admit stores a node, joins it in the swarm where that is wanted, and lets the
 // engine know it; on an error all is as before.
 func (n *nodes) admit(ctx context.Context, node, before fleet.StoredNode, spec fleet.NodeSpec) error {
-	err := n.take(ctx, node, dialOptions(spec.Credentials()))
+	err := n.take(ctx, node, before, spec.Credentials())
 	if err == nil && before.Name == "" {
 		err = n.leases.take(ctx, node.Name)
 	}
@@ -106,15 +106,32 @@ func (n *nodes) admit(ctx context.Context, node, before fleet.StoredNode, spec f
 	return nil
 }
 
-// take makes store and pool know a node.
-func (n *nodes) take(ctx context.Context, node fleet.StoredNode, options []docker.DialOption) error {
+// take makes store and pool know a node. One that is reached as before keeps its
+// connections, and what comes over them.
+func (n *nodes) take(ctx context.Context, node, before fleet.StoredNode, credentials fleet.NodeCredentials) error {
+	same := n.reachedAs(before, node, credentials)
 	if err := n.put(ctx, node); err != nil {
 		return err
 	}
 	n.mu.Lock()
 	delete(n.notes, node.Name)
 	n.mu.Unlock()
-	return n.pool.Add(node.Node, options...)
+	if same {
+		return nil
+	}
+	return n.pool.Add(node.Node, dialOptions(credentials)...)
+}
+
+// reachedAs says whether a node that is known is reached just as it was.
+func (n *nodes) reachedAs(before, node fleet.StoredNode, credentials fleet.NodeCredentials) bool {
+	n.mu.RLock()
+	_, unreached := n.notes[before.Name]
+	n.mu.RUnlock()
+	if before.Name == "" || unreached || before.Endpoint != node.Endpoint || before.AllowPlainTCP != node.AllowPlainTCP {
+		return false
+	}
+	had, err := n.credentials(before)
+	return err == nil && reflect.DeepEqual(had, credentials)
 }
 
 // takeBack makes all be as before a node was taken.

@@ -102,6 +102,9 @@ func TestANodeWithoutSpaceOnItsDiskGetsNothingNewForAWhile(t *testing.T) {
 		if w.spread("web")["b"] != 0 || tries.Load() == 0 {
 			t.Errorf("web stands on %v, after %d tries on b", w.spread("web"), tries.Load())
 		}
+		if nodes, err := w.engine().Nodes(w.ctx); err != nil || nodes[1].Note != "gets nothing new for a while: its disk is full" {
+			t.Errorf("the nodes are %+v, %v", nodes, err)
+		}
 		before := tries.Load()
 		w.deployed(w.spec("next", "app:1", 3))
 		if now := tries.Load(); now != before {

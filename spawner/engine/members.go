@@ -47,6 +47,9 @@ func (m *member) look() fleet.Node {
 	defer m.mu.Unlock()
 	node := m.node
 	node.State = m.judge.state
+	if why := m.restsLocked(time.Now()); why != "" && node.Note == "" && node.State == fleet.NodeReady {
+		node.Note = "gets nothing new for a while: " + why
+	}
 	node.Labels = maps.Clone(m.node.Labels)
 	return node
 }
@@ -73,6 +76,13 @@ func (m *member) closed(now time.Time) string {
 		return "not answering"
 	case m.node.Draining:
 		return "draining"
+	}
+	return m.restsLocked(now)
+}
+
+// restsLocked says why a node that is ready takes nothing new for a while.
+func (m *member) restsLocked(now time.Time) string {
+	switch {
 	case m.judge.settling(now):
 		return "back so often that it has to prove itself"
 	case now.Before(m.full):

@@ -41,6 +41,11 @@ func pinned(s *stand.Stand, name, node string) fleet.Spec {
 // pace is how long a deploy, a sleep and a wake of a service on node-1 take.
 type pace struct{ deploy, sleep, wake time.Duration }
 
+func (p pace) String() string {
+	round := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+	return fmt.Sprintf("deploy %v, sleep %v, wake %v", round(p.deploy), round(p.sleep), round(p.wake))
+}
+
 func paceOf(t *testing.T, s *stand.Stand, name string) pace {
 	t.Helper()
 	timed := func(do func()) time.Duration {
@@ -169,6 +174,43 @@ func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T)
 	}
 }
 
+func TestADeployAndAScaleGoRoundANodeThatLosesItsPower(t *testing.T) {
+	s, _ := cluster(t, 1)
+	lost := s.Lab.Nodes[2]
+	slow := withEnv(s.MockApp("slow", "slow.test"), "READY_DELAY", "8s")
+	slow.Replicas = 6
+	steps := followSteps(t, s, "slow")
+	deploy := s.StartDeploy(slow)
+	steps.await("start slow-0") // the first of it is up: the others are on their way
+	s.KillNode(lost)
+	scale, err := s.Client.Scale(t.Context(), "web", 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, accepted := range map[string]fleet.Accepted{"deploy": deploy, "scale": scale} {
+		if job := s.WaitJob(accepted.JobID); job.State != fleet.JobSucceeded {
+			t.Errorf("the %s %s: %s", what, job.State, job.Error)
+		}
+	}
+	s.WaitNode(lost.Name, givenUp, fleet.NodeDown)
+	for _, service := range []string{"slow", "web"} {
+		stand.Eventually(t, 60*time.Second, service+" is whole elsewhere", func() error {
+			if nodes := nodesOf(s.Service(service)); nodes[lost.Name] > 0 {
+				return fmt.Errorf("it is on %v", nodes)
+			}
+			return whole(s, service)
+		})
+	}
+	s.Break("heal "+lost.Name, lost.Heal)
+	s.WaitNode(lost.Name, 60*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 60*time.Second, "what was begun there is removed", func() error {
+		if left := containersOf(t, s, lost); len(left) > 0 {
+			return fmt.Errorf("there are %v", left)
+		}
+		return nil
+	})
+}
+
 func TestASilentEngineWhoseReplicasServeKeepsItsRoutes(t *testing.T) {
 	for _, c := range []struct {
 		what string
@@ -260,6 +302,12 @@ func TestAFullDiskFailsWhatNeedsItAndDelaysNobodyElse(t *testing.T) {
 	calm := paceOf(t, s, "calm")
 	s.Break("fill a disk", func(context.Context) error { return full.Fill() })
 	calm.worksBeside(t, s, "beside")
+	wide := s.MockApp("wide", "wide.test")
+	wide.Replicas = 4
+	s.Deploy(wide)
+	if nodes := nodesOf(s.Service("wide")); nodes[full.Name] > 0 {
+		t.Errorf("on the full disk are replicas: %v", nodes)
+	}
 	job, err := s.TryDeploy(pinned(s, "full", full.Name))
 	if err != nil || job.State != fleet.JobFailed || !strings.Contains(job.Error, "no space left on device") {
 		t.Errorf("a deploy on a full disk: %s %q, %v", job.State, job.Error, err)

@@ -110,6 +110,16 @@ func TestANodeBehindSSHGetsReplicasAndServesThem(t *testing.T) {
 	s.Get("far.test", "/").MustBe(200).MustContain("hostname: far-0")
 	mustRun(t, s, "logs", "far")
 
+	mustRun(t, s, "node", "add", "two", "--update", "--label", "zone=far")
+	if labels := s.Node("two").Labels; labels["zone"] != "far" {
+		t.Errorf("its labels are %v", labels)
+	}
+	for _, event := range s.Events("", fleet.EventNode) {
+		if strings.Contains(event.Message, "cannot be reached") {
+			t.Errorf("what changed a label broke its connection: %s", event.Message)
+		}
+	}
+
 	door.Kill() // with it all that goes through it
 	s.WaitNode("two", givenUp, fleet.NodeUnmanaged)
 	s.Get("far.test", "/").MustBe(200)
