@@ -20,9 +20,10 @@ write_edge() {
   local text challenge=$SPAWNER_ACME_CHALLENGE provider=''
   mkdir -p "$state/edge/dynamic" "$state/spawner"
   secret "$state/spawner/edge-token"
-  # Accounts of the direct-routing API, and credentials of a DNS provider: for people to fill in.
+  # Accounts of the direct-routing API, credentials of a DNS provider, flags of serve: for people to fill in.
   [ -e "$state/spawner/passwords" ] || : >"$state/spawner/passwords"
   [ -e "$state/edge.env" ] || printf '# NAME=value lines for the DNS provider of SPAWNER_ACME_CHALLENGE=dns:PROVIDER\n' >"$state/edge.env"
+  [ -e "$state/spawner.env" ] || printf '# NAME=value lines: flags of spawner serve by the names of their variables, such as SPAWNER_NODE_ADDRESS=192.0.2.1\n' >"$state/spawner.env"
   [ -e "$state/edge/dynamic/home.yml" ] || cp edge/dynamic/home.yml "$state/edge/dynamic/"
   case $challenge in dns:*) provider=${challenge#dns:} challenge=dns ;; esac
   text=$(cat edge/traefik.yml "edge/acme-$challenge.yml")
