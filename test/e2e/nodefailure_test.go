@@ -63,14 +63,14 @@ func paceOf(t *testing.T, s *stand.Stand, name string) pace {
 // worksBeside deploys, sleeps and wakes a service on node-1 while another node is
 // sick. That may take some times as long as while all was well, since machines are
 // noisy, but not as long as if it had waited for the sick one.
-func (calm pace) worksBeside(t *testing.T, s *stand.Stand, name string) {
+func (p pace) worksBeside(t *testing.T, s *stand.Stand, name string) {
 	t.Helper()
 	now := paceOf(t, s, name)
-	t.Logf("beside a sick node: %v; while all was well: %v", now, calm)
+	t.Logf("beside a sick node: %v; while all was well: %v", now, p)
 	for what, took := range map[string]struct{ now, most time.Duration }{
-		"a deploy": {now.deploy, 3*calm.deploy + 5*time.Second},
-		"a sleep":  {now.sleep, 3*calm.sleep + 5*time.Second},
-		"a wake":   {now.wake, 3*calm.wake + time.Second},
+		"a deploy": {now.deploy, 3*p.deploy + 5*time.Second},
+		"a sleep":  {now.sleep, 3*p.sleep + 5*time.Second},
+		"a wake":   {now.wake, 3*p.wake + time.Second},
 	} {
 		if took.now > took.most {
 			t.Errorf("%s on node-1 took %v, want at most %v", what, took.now.Round(time.Millisecond), took.most.Round(time.Millisecond))
