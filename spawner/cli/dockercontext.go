@@ -22,6 +22,9 @@ type dockerContext struct {
 // dockerContext reads a context of the docker command: its folder is named by
 // the hash of its name, with the certificates in a folder beside it.
 func (a *app) dockerContext(name string) (dockerContext, error) {
+	if name == "default" { // docker keeps nothing of it
+		return dockerContext{}, errors.New("docker's context default is the engine of this machine, and names no way to it from elsewhere: give its --endpoint")
+	}
 	root, err := a.dockerFolder()
 	if err != nil {
 		return dockerContext{}, err

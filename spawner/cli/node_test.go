@@ -74,6 +74,10 @@ func TestADockerContextIsImportedByItsName(t *testing.T) {
 	if got.code != 1 || !strings.Contains(got.err, `there is no docker context "other"`) {
 		t.Errorf("got %+v", got)
 	}
+	got = run(t, "", "", environment, "node", "add", "n3", "--context", "default")
+	if got.code != 1 || !strings.Contains(got.err, "give its --endpoint") {
+		t.Errorf("got %+v", got)
+	}
 }
 
 func TestANodeWithoutAWayToItIsAUsageError(t *testing.T) {

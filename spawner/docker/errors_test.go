@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,6 +143,16 @@ func TestAnEngineThatCannotBeReachedIsExplainedInOneLine(t *testing.T) {
 		lost := <-p.Watcher().Watch(t.Context(), "local")
 		if want := part + " " + endpoint; lost.Err == nil || lost.Err.Error() != want {
 			t.Errorf("a watch says %v, want %s alone: which node it is stands before it", lost.Err, want)
+		}
+	}
+	for _, says := range []string{"hello", "{}", "<html>"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, says) }))
+		defer server.Close()
+		p := New("f1", discard)
+		defer p.Close()
+		_, err := p.Try(t.Context(), fleet.Node{Name: "other", Endpoint: "tcp://" + server.Listener.Addr().String()})
+		if fleet.KindOf(err) != fleet.Invalid || !strings.Contains(err.Error(), "no Docker engine") && !strings.Contains(err.Error(), "too old") {
+			t.Errorf("of what says %q it is told: %v", says, err)
 		}
 	}
 	lookup := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "nowhere"}}

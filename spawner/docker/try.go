@@ -55,7 +55,10 @@ func refusedJoin(ctx context.Context, n *node, err error) error {
 		return fail(err, fleet.Invalid, "ssh.key", "%s", login)
 	}
 	told := translate(ctx, n, "reach the engine", err)
-	if seen := seenBy(told); seen != nil && seen.Field == "" {
+	switch seen := seenBy(told); {
+	case seen == nil || seen.Kind == fleet.Internal:
+		return fail(err, fleet.Invalid, "endpoint", "what answers at %s is no Docker engine", n.endpoint)
+	case seen.Field == "":
 		return fail(err, seen.Kind, "endpoint", "%s", seen.Message)
 	}
 	return told

@@ -35,7 +35,7 @@ func (e *Engine) faultOf(node string, err error) string {
 		return ""
 	case !e.members.answers(node):
 		return "it does not answer"
-	case strings.Contains(err.Error(), noSpace):
+	case strings.Contains(err.Error(), noSpace) && fleet.KindOf(err) != fleet.BadGateway: // not an app's own last words
 		if m, ok := e.members.get(node); ok {
 			m.setFull(time.Now().Add(fullPause))
 		}
@@ -163,7 +163,7 @@ func orFull[T any](nodes []scheduler.Node, find func([]scheduler.Node) (T, error
 // leaveFull places a replica elsewhere that could not be started because the disk
 // of its node is full, if it may go and fits anywhere.
 func (a *actor) leaveFull(r *replica, err error) bool {
-	if !strings.Contains(err.Error(), noSpace) || a.engine.faultOf(r.node, err) == "" {
+	if a.engine.faultOf(r.node, err) != diskFull {
 		return false
 	}
 	why := fmt.Sprintf("node %s has no space left on its disk", r.node)
