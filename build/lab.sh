@@ -12,8 +12,10 @@ run_lab() {
       ;;
     join) join_lab ;;
     down)
-      leave_lab
+      local engines
+      engines=$(as_root bin/lab credentials 2>/dev/null || :)
       as_root bin/lab "$@"
+      leave_lab <<<"$engines"
       ;;
     *) as_root bin/lab "$@" ;;
   esac
@@ -80,13 +82,15 @@ It is a cluster. Type
 TEXT
 }
 
-# leave_lab takes the engines from this folder's installation, if it is up.
+# leave_lab takes engines that are gone, as bin/lab credentials lists them, from this
+# folder's installation, if it is up. They are gone first: one that leaves while
+# others are there hands what it has to the next.
 leave_lab() {
   local node endpoint known
   installation_answers || return 0
   known=$(bin/spawner node ls)
   while read -r node endpoint _; do
-    [ "$(endpoint_of "$node" <<<"$known")" = "$endpoint" ] || continue # not a node, or one of another lab
+    [ -n "$node" ] && [ "$(endpoint_of "$node" <<<"$known")" = "$endpoint" ] || continue # not a node, or one of another lab
     bin/spawner node rm "$node" --force </dev/null || note "$node stays a node that is not there; bin/spawner node rm $node --force removes it"
-  done < <(as_root bin/lab credentials 2>/dev/null)
+  done
 }
