@@ -20,10 +20,9 @@ write_edge() {
   local text challenge=$SPAWNER_ACME_CHALLENGE provider=''
   mkdir -p "$state/edge/dynamic" "$state/spawner"
   secret "$state/spawner/edge-token"
-  # Accounts of the direct-routing API, credentials of a DNS provider, flags of serve: for people to fill in.
+  # Accounts of the direct-routing API: for people to fill in.
   [ -e "$state/spawner/passwords" ] || : >"$state/spawner/passwords"
-  [ -e "$state/edge.env" ] || printf '# NAME=value lines for the DNS provider of SPAWNER_ACME_CHALLENGE=dns:PROVIDER\n' >"$state/edge.env"
-  [ -e "$state/spawner.env" ] || printf '# NAME=value lines: flags of spawner serve by the names of their variables, such as SPAWNER_NODE_ADDRESS=192.0.2.1\n' >"$state/spawner.env"
+  write_env_files
   [ -e "$state/edge/dynamic/home.yml" ] || cp edge/dynamic/home.yml "$state/edge/dynamic/"
   case $challenge in dns:*) provider=${challenge#dns:} challenge=dns ;; esac
   text=$(cat edge/traefik.yml "edge/acme-$challenge.yml")
@@ -41,6 +40,13 @@ write_edge() {
   write_if_changed "$state/edge/traefik.yml" "$text"
   SPAWNER_EDGE_CONFIG=$(cat "$state/edge/traefik.yml" "$state/edge.env" | sha256sum | cut -c1-16)
   kept_names+=(SPAWNER_EDGE_CONFIG)
+}
+
+# write_env_files writes what people fill in, credentials of a DNS provider and flags
+# of serve, where it is missing: compose wants all of it, even to stop.
+write_env_files() {
+  [ -e "$state/edge.env" ] || printf '# NAME=value lines for the DNS provider of SPAWNER_ACME_CHALLENGE=dns:PROVIDER\n' >"$state/edge.env"
+  [ -e "$state/spawner.env" ] || printf '# NAME=value lines: flags of spawner serve by the names of their variables, such as SPAWNER_NODE_ADDRESS=192.0.2.1\n' >"$state/spawner.env"
 }
 
 # fill MARK VALUE: in the variable text of the caller.

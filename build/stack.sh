@@ -3,7 +3,10 @@
 
 demo_host=demo.localhost
 
-compose() { "${compose_command[@]}" --env-file "$settings_file" -p "$SPAWNER_PROJECT" -f "$root/docker-compose.yml" "$@"; }
+compose() {
+  write_env_files # an installation of before may lack one
+  "${compose_command[@]}" --env-file "$settings_file" -p "$SPAWNER_PROJECT" -f "$root/docker-compose.yml" "$@"
+}
 
 up() {
   [ $# -eq 0 ] || die "up takes no argument; its settings are environment variables (./build_project.sh help)"
