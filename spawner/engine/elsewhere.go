@@ -84,9 +84,6 @@ func (o *rollout) blame(c change, r *replica, err error) error {
 func (p *places) failedOn(index int, node, fault string) map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tried == nil {
-		p.tried = map[int]map[string]string{}
-	}
 	if p.tried[index] == nil {
 		p.tried[index] = map[string]string{}
 	}
@@ -118,7 +115,7 @@ func (o *rollout) goElsewhere(c change, before *replica, name string, m *misplac
 	}
 	err = o.actor.call(o.engine.life, func() {
 		before.job = "" // it is a stray from now on
-		c.publish = o.print.publishes() && !o.actor.publishesOn(o.places.node(c.index))
+		c.publish = o.print.publishes() && !publishesOn(o.places.node(c.index), slices.Concat(o.actor.replicas, o.actor.extra))
 	})
 	if err != nil {
 		return nil, err
@@ -127,18 +124,6 @@ func (o *rollout) goElsewhere(c change, before *replica, name string, m *misplac
 		o.run.warn("what was begun on node %s could not be removed yet: %s", before.node, err)
 	}
 	return o.newReplica(c, nil)
-}
-
-// publishesOn says whether a replica on the node holds the service's host ports.
-func (a *actor) publishesOn(node string) bool {
-	for _, list := range [][]*replica{a.replicas, a.extra} {
-		for _, r := range list {
-			if r.node == node && r.publishes() {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // orFull looks for places, and where there are none also on nodes that are closed

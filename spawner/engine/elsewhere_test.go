@@ -9,11 +9,12 @@ import (
 	"edgespawner/fleet"
 )
 
-// full lets nothing be made on a node, and counts what was tried.
+// fill lets nothing be made on a node, and counts what was tried.
 func (d *fakeDocker) fill(tries *atomic.Int64) {
 	d.refuse(tries, fleet.Errorf(fleet.Internal, "the engine says: write /x: no space left on device"))
 }
 
+// refuse lets whatever is to be made on a node fail, and counts what was tried.
 func (d *fakeDocker) refuse(tries *atomic.Int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -26,6 +27,7 @@ func (d *fakeDocker) refuse(tries *atomic.Int64, err error) {
 	}
 }
 
+// free undoes fill and refuse.
 func (d *fakeDocker) free() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

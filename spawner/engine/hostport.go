@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"edgespawner/fleet"
 )
@@ -17,6 +18,11 @@ func (r *replica) publishes() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.publish && !r.unpublished
+}
+
+// publishesOn says whether one of the replicas is to hold the service's host ports on a node.
+func publishesOn(node string, replicas []*replica) bool {
+	return slices.ContainsFunc(replicas, func(r *replica) bool { return r.node == node && r.publish })
 }
 
 // goOnUnpublished lets a wake go on without host ports that something else took

@@ -47,9 +47,6 @@ func (m *member) look() fleet.Node {
 	defer m.mu.Unlock()
 	node := m.node
 	node.State = m.judge.state
-	if why := m.restsLocked(time.Now()); why != "" && node.Note == "" && node.State == fleet.NodeReady {
-		node.Note = "gets nothing new for a while: " + why
-	}
 	node.Labels = maps.Clone(m.node.Labels)
 	return node
 }
@@ -80,7 +77,13 @@ func (m *member) closed(now time.Time) string {
 	return m.restsLocked(now)
 }
 
-// restsLocked says why a node that is ready takes nothing new for a while.
+// rests says why a node that is ready takes nothing new for a while; empty = it does.
+func (m *member) rests(now time.Time) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.restsLocked(now)
+}
+
 func (m *member) restsLocked(now time.Time) string {
 	switch {
 	case m.judge.settling(now):
@@ -293,11 +296,14 @@ func (e *Engine) nodeNames() []string {
 
 // Nodes returns the nodes by name, with what runs on each. No engine is asked.
 func (e *Engine) Nodes(context.Context) ([]fleet.Node, error) {
-	count, reserved := e.ledger.count(), e.ledger.reserved()
+	count, reserved, now := e.ledger.count(), e.ledger.reserved(), time.Now()
 	members := e.members.list()
 	list := make([]fleet.Node, len(members))
 	for i, m := range members {
 		list[i] = m.look()
+		if why := m.rests(now); why != "" && list[i].Note == "" && list[i].State == fleet.NodeReady {
+			list[i].Note = "gets nothing new for a while: " + why
+		}
 		list[i].Replicas, list[i].Reserved = count[m.name], reserved[m.name]
 	}
 	return list, nil

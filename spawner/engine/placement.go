@@ -86,7 +86,7 @@ type places struct {
 func (e *Engine) reserve(stand []standing, changes []change, print *blueprint, want int) (*places, error) {
 	nodes := e.nodeList()
 	seats, which := seatsOf(changes, print, nodes)
-	p := &places{ledger: e.ledger, of: map[int]*claim{}}
+	p := &places{ledger: e.ledger, of: map[int]*claim{}, tried: map[int]map[string]string{}}
 	if len(seats) == 0 {
 		return p, nil
 	}

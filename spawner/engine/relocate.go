@@ -170,7 +170,7 @@ func (a *actor) move(r *replica, why string) error {
 		return err
 	}
 	place := list[0].claim
-	publish := r.print.publishes() && !slices.ContainsFunc(a.replicas, func(other *replica) bool { return other.node == place.node && other.publish })
+	publish := r.print.publishes() && !publishesOn(place.node, a.replicas)
 	fresh := a.engine.newReplica(a, r.index, place, r.print, publish)
 	a.engine.group.Go(func() { fresh.drive(a.engine.life) })
 	a.record(fleet.EventNode, r, "Placing %s on node %s: %s", r.name(), place.node, why)

@@ -97,18 +97,22 @@ func TestNodesOfOneSwarmShareANetworkAndTheEdgeOfAnyOfThemIsOnIt(t *testing.T) {
 	})
 }
 
+// ofTeam is a service with one replica, on a node and on the network team.
+func (w *world) ofTeam(name, node string) fleet.Spec {
+	spec := w.spec(name, "app:1", 1)
+	spec.Networks = []string{"team"}
+	spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
+	return spec
+}
+
 func TestAnEdgeReachesASharedNetworkOfReplicasElsewhereAndLeavesItWithTheLast(t *testing.T) {
 	inSwarm(t, func(w *world) {
-		one := w.spec("one", "app:1", 1)
-		one.Networks = []string{"team"}
-		one.Placement.Constraints = []fleet.Constraint{"node==b"}
-		w.deployed(one)
+		w.deployed(w.ofTeam("one", "b"))
 		if got := w.edgeIsOn(); !slices.Equal(got, []string{sharedOfFleet + "team"}) {
 			t.Errorf("once a replica is on b the edge of a is on %v", got)
 		}
-		two := w.spec("two", "app:2", 1)
-		two.Networks = []string{"team"}
-		two.Placement.Constraints = []fleet.Constraint{"node==a"}
+		two := w.ofTeam("two", "a")
+		two.Image = "app:2"
 		w.deployed(two)
 		team := sharedOfFleet + "team"
 		if got := w.edgeIsOn(); !slices.Equal(got, []string{team}) {
@@ -134,13 +138,7 @@ func TestASharedNetworkStaysWithItsEdgesForWhoComesAsTheLastOneLeaves(t *testing
 	team := sharedOfFleet + "team"
 	for after := time.Duration(0); after < 1500*time.Millisecond; after += 25 * time.Millisecond {
 		inSwarm(t, func(w *world) {
-			on := func(name, node string) fleet.Spec {
-				spec := w.spec(name, "app:1", 1)
-				spec.Networks = []string{"team"}
-				spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
-				return spec
-			}
-			w.deployed(on("leaves", "a"))
+			w.deployed(w.ofTeam("leaves", "a"))
 			for _, name := range []string{"a", "b", "c"} {
 				w.on(name).slow = 50 * time.Millisecond
 			}
@@ -149,7 +147,7 @@ func TestASharedNetworkStaysWithItsEdgesForWhoComesAsTheLastOneLeaves(t *testing
 				t.Fatal(err)
 			}
 			time.Sleep(after)
-			job := w.done(w.engine().Deploy(w.ctx, on("comes", "b"), "tester", false))
+			job := w.done(w.engine().Deploy(w.ctx, w.ofTeam("comes", "b"), "tester", false))
 			if end := w.wait(removed); end.State != fleet.JobSucceeded || job.State != fleet.JobSucceeded {
 				t.Errorf("%s apart the remove %s: %s; the deploy %s: %s", after, end.State, end.Error, job.State, job.Error)
 			}
@@ -163,13 +161,7 @@ func TestASharedNetworkStaysWithItsEdgesForWhoComesAsTheLastOneLeaves(t *testing
 
 func TestANodeThatFallsSilentAsASharedNetworkIsRemovedHoldsNobodyUp(t *testing.T) {
 	inSwarm(t, func(w *world) {
-		on := func(name, node string) fleet.Spec {
-			spec := w.spec(name, "app:1", 1)
-			spec.Networks = []string{"team"}
-			spec.Placement.Constraints = []fleet.Constraint{fleet.Constraint("node==" + node)}
-			return spec
-		}
-		w.deployed(on("leaves", "a"))
+		w.deployed(w.ofTeam("leaves", "a"))
 		w.on("c").slow = time.Hour
 		began := time.Now()
 		removed, err := w.engine().Remove(w.ctx, "leaves", "tester")
@@ -181,7 +173,7 @@ func TestANodeThatFallsSilentAsASharedNetworkIsRemovedHoldsNobodyUp(t *testing.T
 		if job := w.wait(removed); job.State != fleet.JobSucceeded {
 			t.Errorf("the remove: %s %s", job.State, job.Error)
 		}
-		w.deployed(on("comes", "b"))
+		w.deployed(w.ofTeam("comes", "b"))
 		if took := time.Since(began); took >= fakePatience {
 			t.Errorf("the next replica on it was there after %s", took)
 		}

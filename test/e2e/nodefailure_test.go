@@ -142,6 +142,33 @@ func mustTell(t *testing.T, s *stand.Stand, words string) {
 	t.Errorf("no event says %q:\n%s", words, strings.Join(said, "\n"))
 }
 
+// awaitWholeOff waits until a service has all its replicas, and none on a node.
+func awaitWholeOff(t *testing.T, s *stand.Stand, service string, node *lab.Node) {
+	t.Helper()
+	stand.Eventually(t, 60*time.Second, service+" is whole, and not on "+node.Name, func() error {
+		if err := whole(s, service); err != nil {
+			return err
+		}
+		if nodes := nodesOf(s.Service(service)); nodes[node.Name] > 0 {
+			return fmt.Errorf("it is on %v", nodes)
+		}
+		return nil
+	})
+}
+
+// healAndAwaitSwept gives a node its power back, and waits until what is left there is removed.
+func healAndAwaitSwept(t *testing.T, s *stand.Stand, node *lab.Node) {
+	t.Helper()
+	s.Break("heal "+node.Name, node.Heal)
+	s.WaitNode(node.Name, 60*time.Second, fleet.NodeReady)
+	stand.Eventually(t, 60*time.Second, "what is left on "+node.Name+" is removed", func() error {
+		if left := containersOf(t, s, node); len(left) > 0 {
+			return fmt.Errorf("there are %v", left)
+		}
+		return nil
+	})
+}
+
 func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T) {
 	s, collector := cluster(t, 1)
 	calm := paceOf(t, s, "calm")
@@ -149,25 +176,10 @@ func TestANodeWithoutPowerIsGivenUpReplacedAndSweptWhenItComesBack(t *testing.T)
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Collector: collector, Limit: patient})
 	s.KillNode(lost) // a manager of the swarm too
 	s.WaitNode(lost.Name, givenUp, fleet.NodeDown)
-	stand.Eventually(t, 60*time.Second, "web has its replicas elsewhere", func() error {
-		if err := whole(s, "web"); err != nil {
-			return err
-		}
-		if nodes := nodesOf(s.Service("web")); nodes[lost.Name] > 0 {
-			return fmt.Errorf("they are on %v", nodes)
-		}
-		return nil
-	})
+	awaitWholeOff(t, s, "web", lost)
 	calm.worksBeside(t, s, "beside")
 
-	s.Break("heal "+lost.Name, lost.Heal)
-	s.WaitNode(lost.Name, 60*time.Second, fleet.NodeReady)
-	stand.Eventually(t, 60*time.Second, "its strays are removed", func() error {
-		if left := containersOf(t, s, lost); len(left) > 0 {
-			return fmt.Errorf("there are %v", left)
-		}
-		return nil
-	})
+	healAndAwaitSwept(t, s, lost)
 	mustHaveFreed(t, traffic.Stop(), 3)
 	if err := whole(s, "web"); err != nil {
 		t.Error(err)
@@ -193,22 +205,9 @@ func TestADeployAndAScaleGoRoundANodeThatLosesItsPower(t *testing.T) {
 		}
 	}
 	s.WaitNode(lost.Name, givenUp, fleet.NodeDown)
-	for _, service := range []string{"slow", "web"} {
-		stand.Eventually(t, 60*time.Second, service+" is whole elsewhere", func() error {
-			if nodes := nodesOf(s.Service(service)); nodes[lost.Name] > 0 {
-				return fmt.Errorf("it is on %v", nodes)
-			}
-			return whole(s, service)
-		})
-	}
-	s.Break("heal "+lost.Name, lost.Heal)
-	s.WaitNode(lost.Name, 60*time.Second, fleet.NodeReady)
-	stand.Eventually(t, 60*time.Second, "what was begun there is removed", func() error {
-		if left := containersOf(t, s, lost); len(left) > 0 {
-			return fmt.Errorf("there are %v", left)
-		}
-		return nil
-	})
+	awaitWholeOff(t, s, "slow", lost)
+	awaitWholeOff(t, s, "web", lost)
+	healAndAwaitSwept(t, s, lost)
 }
 
 func TestASilentEngineWhoseReplicasServeKeepsItsRoutes(t *testing.T) {
