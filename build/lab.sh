@@ -90,7 +90,8 @@ leave_lab() {
   installation_answers || return 0
   known=$(bin/spawner node ls)
   while read -r node endpoint _; do
-    [ -n "$node" ] && [ "$(endpoint_of "$node" <<<"$known")" = "$endpoint" ] || continue # not a node, or one of another lab
+    [ -n "$node" ] || continue # there was no lab
+    [ "$(endpoint_of "$node" <<<"$known")" = "$endpoint" ] || continue # not a node, or one of another lab
     bin/spawner node rm "$node" --force </dev/null || note "$node stays a node that is not there; bin/spawner node rm $node --force removes it"
   done
 }
