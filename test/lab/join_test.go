@@ -15,8 +15,14 @@ note() { echo "note: $*"; }
 step() { :; }
 . "$0/build/lab.sh"
 installation_answers() { return 0; }
-as_root() { printf '%s\n' "node-1 tcp://10.9.0.11:2376 10.9.0.11 ca cert key" "node-2 tcp://10.9.0.12:2376 10.9.0.12 ca cert key" "node-3 tcp://10.9.0.13:2376 10.9.0.13 ca cert key"; }
+as_root() { printf '%s' "$LISTED"; }
 "$1"
+`
+
+// engines is what bin/lab credentials lists of that lab.
+const engines = `node-1 tcp://10.9.0.11:2376 10.9.0.11 ca cert key
+node-2 tcp://10.9.0.12:2376 10.9.0.12 ca cert key
+node-3 tcp://10.9.0.13:2376 10.9.0.13 ca cert key
 `
 
 const stubSpawner = `#!/bin/sh
@@ -46,7 +52,8 @@ func runJoin(t *testing.T, function string) string {
 	}
 	command := exec.Command("bash", "-c", joinScript, root, function)
 	command.Dir = dir
-	command.Stdin = strings.NewReader("")
+	command.Env = append(os.Environ(), "LISTED="+engines)
+	command.Stdin = strings.NewReader(engines)
 	said, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v:\n%s", err, said)
