@@ -35,7 +35,7 @@ func (n Node) SwarmWaits() string {
 // NodeSwarm is an engine's part in Docker's swarm, which is what carries
 // networks over several nodes.
 type NodeSwarm struct {
-	ID      string `json:"id"`              // of the engine in the swarm; empty = it is only on its way in
+	ID      string `json:"id"`              // of the engine in the swarm; empty = it is only on its way in, or has not been heard of
 	Manager bool   `json:"manager"`         // it can make networks that reach over all nodes
 	Waits   string `json:"waits,omitempty"` // why no network that reaches over all nodes can be used there yet; empty = they can
 }

@@ -50,6 +50,16 @@ type StoredNode struct {
 	Sealed        []byte // NodeCredentials, encrypted; empty = none
 }
 
+// Unheard is the node before its engine has said anything: one that was joined
+// shares networks with others already, although none can be used there yet.
+func (s StoredNode) Unheard() Node {
+	node := s.Node
+	if s.Joined {
+		node.Swarm = &NodeSwarm{Waits: "it has not been heard of yet"}
+	}
+	return node
+}
+
 // NodeCredentials are the secrets of a node. They are marshalled by Reveal alone.
 type NodeCredentials struct {
 	TLS *NodeTLS

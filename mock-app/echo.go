@@ -23,7 +23,8 @@ const maxEcho = 8 << 20
 
 // echo answers with the request as it arrived, and with who answered in
 // X-Hostname. ?status= chooses the answer's status, ?trailer= sends that value
-// as the trailer X-Echo-Trailer.
+// as the trailer X-Echo-Trailer, ?stream=1 sends the head before the body, whose
+// length it does not tell.
 func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 	status, ok := queryNumber(w, r, "status", http.StatusOK)
 	if !ok {
@@ -51,6 +52,11 @@ func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(int(status))
 	if status == http.StatusNoContent || status == http.StatusNotModified {
 		return
+	}
+	if r.URL.Query().Get("stream") != "" {
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			return // the client has gone
+		}
 	}
 	writeJSON(w, seen)
 }

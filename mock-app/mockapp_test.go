@@ -192,6 +192,18 @@ func TestEchoAnswersTheStatusAndTheTrailerAskedFor(t *testing.T) {
 	}
 }
 
+func TestEchoStreamsWithoutALength(t *testing.T) {
+	_, server := startApp(t, nil)
+	response, err := http.Get(server.URL + "/echo?status=502&stream=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body := readAll(t, response.Body); response.StatusCode != 502 || response.ContentLength != -1 || !strings.Contains(body, `"method":"GET"`) {
+		t.Errorf("got %d of %d bytes: %s", response.StatusCode, response.ContentLength, body)
+	}
+}
+
 func TestUploadCountsAndDownloadSendsTheBytes(t *testing.T) {
 	_, server := startApp(t, nil)
 	_, got := ask(t, "PUT", server.URL+"/upload", strings.Repeat("x", 100_000))

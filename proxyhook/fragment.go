@@ -203,10 +203,10 @@ func (d drawing) services() map[string]*dynamic.Service {
 	}
 	if d.failsOver() {
 		drawn[d.name(failoverName)] = &dynamic.Service{Failover: &dynamic.Failover{
-			Service: d.name(appName), Fallback: wakeLeg(d.plan.service),
-			// Never 500 or 503, which apps answer themselves.
-			Errors: &dynamic.FailoverError{Status: []string{"502", "504"}},
+			Service: d.name(guardName), Fallback: wakeLeg(d.plan.service),
+			Errors: &dynamic.FailoverError{Status: failoverStatus()},
 		}}
+		drawn[d.name(guardName)] = d.guard()
 	}
 	if !d.awake() || d.failsOver() {
 		drawn[wakeLeg(d.plan.service)] = fallbackService(d.settings, wakeLeg(d.plan.service)+legSuffix)
@@ -247,6 +247,19 @@ func (d drawing) app() *dynamic.Service {
 		}
 	}
 	return service
+}
+
+// guard draws what stands between the failover and the app, and not before a
+// request that passes by the failover. A balancer of one carries its middlewares.
+func (d drawing) guard() *dynamic.Service {
+	guard := &dynamic.Service{
+		Weighted:    &dynamic.WeightedRoundRobin{Services: []dynamic.WRRService{{Name: d.name(appName)}}},
+		Middlewares: []string{sharedGatewayErrors},
+	}
+	if len(d.routed.Endpoints) > 1 {
+		guard.Middlewares = []string{sharedOtherReplica, sharedGatewayErrors}
+	}
+	return guard
 }
 
 // middlewares draws those that the routers name, and the headers of the wake leg.

@@ -90,6 +90,7 @@ const (
 	routeName      = "route" // the router of a spec's route
 	appName        = "app"
 	failoverName   = "failover"
+	guardName      = "guard" // between the two
 	wakeSuffix     = "-wake"
 	sharedPrefix   = "spawner~"
 	secureSuffix   = "~tls"

@@ -17,6 +17,8 @@ const (
 	sharedFallback        = sharedPrefix + "fallback"
 	sharedFallbackRetry   = sharedPrefix + "fallback-retry"
 	sharedReplicaRetry    = sharedPrefix + "replica-retry"
+	sharedOtherReplica    = sharedPrefix + "other-replica"
+	sharedGatewayErrors   = sharedPrefix + "gateway-errors"
 	sharedRedirect        = sharedPrefix + "https"
 	sharedCatchAll        = sharedPrefix + "catch-all"
 	sharedProbe           = sharedPrefix + "probe"
@@ -35,6 +37,8 @@ const (
 	// away, as many as 1 of 8 requests drew the lost one each time; with 6, 1 of 64.
 	// While the spawner is there such a one ends on the failover leg.
 	replicaAttempts = 6
+	// otherReplicaAttempts are of a request that its replica had and failed.
+	otherReplicaAttempts = 2
 
 	dialTimeout = time.Second
 	// idleTimeout is short, so that an open connection to a replica means use.
@@ -101,6 +105,16 @@ func sharedMiddlewares(s Settings) map[string]*dynamic.Middleware {
 		// Both retry only what never reached the server.
 		sharedFallbackRetry: {Retry: &dynamic.Retry{Attempts: fallbackAttempts, InitialInterval: ptypes.Duration(fallbackPause)}},
 		sharedReplicaRetry:  {Retry: &dynamic.Retry{Attempts: replicaAttempts}},
+		// This one does what had reached it, unless the method is POST or PATCH: what a
+		// replica had in hand as its machine was lost is answered by another one, also
+		// when nobody is behind the failover leg. The failover has read the body.
+		sharedOtherReplica: {Retry: &dynamic.Retry{
+			Attempts: otherReplicaAttempts, Status: failoverStatus(), DisableRetryOnNetworkError: true, MaxRequestBodyBytes: new(int64(-1)),
+		}},
+		// What an app streams under one of these statuses, Traefik's failover and retry
+		// drop, but each flush of it goes on to the client, who is told 200 by that. This
+		// keeps the flushes back; noop answers an empty page under the same status.
+		sharedGatewayErrors: {Errors: &dynamic.ErrorPage{Status: failoverStatus(), Service: "noop@internal"}},
 	}
 	if s.CatchAll {
 		drawn[sharedCatchAll] = requestHeaders(map[string]string{
@@ -121,6 +135,10 @@ func sharedMiddlewares(s Settings) map[string]*dynamic.Middleware {
 	}
 	return drawn
 }
+
+// failoverStatus are the answers that the failover takes for a failure: never 500
+// or 503, which apps answer themselves.
+func failoverStatus() []string { return []string{"502", "504"} }
 
 // requestHeaders overwrites headers of a request; an empty value takes one off.
 func requestHeaders(headers map[string]string) *dynamic.Middleware {

@@ -93,7 +93,7 @@ func (n *nodes) admit(ctx context.Context, node, before fleet.StoredNode, spec f
 		}
 	}
 	if err == nil && before.Name == "" {
-		err = n.follow.AddNode(ctx, node.Node)
+		err = n.follow.AddNode(ctx, node.Unheard())
 	} else if err == nil {
 		err = n.follow.UpdateNode(ctx, n.ask(ctx, node.Name))
 	}

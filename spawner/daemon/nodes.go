@@ -154,7 +154,7 @@ func (n *nodes) List(context.Context) ([]fleet.Node, error) {
 	defer n.mu.RUnlock()
 	list := make([]fleet.Node, 0, len(n.known))
 	for _, name := range slices.Sorted(maps.Keys(n.known)) {
-		node := n.known[name].Node
+		node := n.known[name].Unheard()
 		node.Note = n.notes[name]
 		list = append(list, node)
 	}

@@ -63,6 +63,7 @@ type fakeDocker struct {
 	dark     bool           // nothing of the node can be reached
 	// forgotten: a process that begins is not told to follow it.
 	forgotten bool
+	joined    bool // in its swarm by the spawner
 }
 
 // box is a container.

@@ -316,15 +316,21 @@ func (v nodesView) List(context.Context) ([]fleet.Node, error) {
 		if d.forgotten {
 			continue
 		}
-		list = append(list, fleet.Node{Name: d.node.Name, Endpoint: d.node.Endpoint, Address: d.node.Address, Labels: d.node.Labels, Draining: d.node.Draining})
+		known := fleet.Node{Name: d.node.Name, Endpoint: d.node.Endpoint, Address: d.node.Address, Labels: d.node.Labels, Draining: d.node.Draining}
+		list = append(list, fleet.StoredNode{Node: known, Joined: d.joined}.Unheard())
 	}
 	return list, nil
 }
 func (v nodesView) Info(ctx context.Context, node string) (fleet.Node, error) {
 	return at(ctx, v.process, node, ask, func(d *fakeDocker) (fleet.Node, error) {
+		if err := d.trip("info", d.node.Name); err != nil {
+			return fleet.Node{}, err
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		return d.node, nil
+		told := d.node
+		told.SeenAt = time.Now()
+		return told, nil
 	})
 }
 

@@ -107,6 +107,13 @@ func (m *member) waits() string {
 	return m.node.SwarmWaits()
 }
 
+// heard says whether its engine has said who it is.
+func (m *member) heard() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.node.SeenAt.IsZero()
+}
+
 // told takes what the engine says of itself; what the user said of the node stays.
 func (m *member) told(info fleet.Node) {
 	m.mu.Lock()

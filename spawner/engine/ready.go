@@ -12,22 +12,25 @@ import (
 // awaitReady begins the app and probes it side by side, and returns when a probe
 // succeeds: an app often answers before the engine has said that it started it.
 // Nothing else can answer at the sandbox's address, since the app was down. What
-// becomes of begin is waited for before the driver does anything else.
+// becomes of begin is waited for before the driver does anything else; that the
+// app is ready does not end it, since one that somebody else has started answers
+// while its start here still waits for its turn.
 func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) error) error {
-	limit := startPatience*r.print.startLimit() + r.print.check.Settle.Std()
-	ctx, ended := context.WithTimeoutCause(ctx, limit, fleet.Errorf(fleet.Timeout, "%s is not ready %s after its start", r.name(), limit))
-	defer ended()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	if !r.abortBy(cancel) {
+	beginning, end := context.WithCancelCause(ctx)
+	if !r.abortBy(end) {
+		end(nil)
 		return errNotWanted
 	}
 	defer r.abortBy(nil)
 	begun := make(chan error, 1)
+	limit := startPatience*r.print.startLimit() + r.print.check.Settle.Std()
+	probing, ended := context.WithTimeoutCause(beginning, limit, fleet.Errorf(fleet.Timeout, "%s is not ready %s after its start", r.name(), limit))
+	defer ended()
+	defer context.AfterFunc(probing, func() { end(context.Cause(probing)) })()
 	r.engine.group.Go(func() {
-		err := begin(ctx)
+		err := begin(beginning)
 		if err != nil {
-			cancel(err)
+			end(err)
 		}
 		begun <- err
 	})
@@ -39,13 +42,14 @@ func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) er
 	}
 	target := r.target()
 	target.Tried = r.noteTry
-	err := r.engine.prober.Await(ctx, target, r.print.check)
+	err := r.engine.prober.Await(probing, target, r.print.check)
 	if err == nil {
-		r.becameReady(begun)
+		r.becameReady(begun, end)
 		return nil
 	}
 	beginErr := <-begun
-	switch cause := context.Cause(ctx); {
+	defer end(nil)
+	switch cause := context.Cause(probing); {
 	case beginErr != nil:
 		return beginErr
 	case errors.Is(cause, errDied):
@@ -87,8 +91,9 @@ func (r *replica) abortBy(cancel context.CancelCauseFunc) bool {
 }
 
 // becameReady makes the replica ready. If the engine says later that it never
-// began a new life, the app that answered was ending: it died.
-func (r *replica) becameReady(begun <-chan error) {
+// began a new life, the app that answered was ending: it died. End lets go of what
+// the beginning had.
+func (r *replica) becameReady(begun <-chan error, end context.CancelCauseFunc) {
 	settled := make(chan struct{})
 	r.mu.Lock()
 	r.setStateLocked(stateReady)
@@ -99,6 +104,7 @@ func (r *replica) becameReady(begun <-chan error) {
 	r.engine.group.Go(func() {
 		defer close(settled)
 		err := <-begun
+		end(nil)
 		if err == nil {
 			return
 		}

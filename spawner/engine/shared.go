@@ -97,11 +97,14 @@ func cannotShare(why string) string {
 }
 
 // learn takes what a node's engine says of itself, and tells when the networks
-// that nodes share cannot be used there, or can again.
+// that nodes share cannot be used there, or can again. Of one that had not been
+// heard of the latter is no news, but what has waited for it begins all the same.
 func (e *Engine) learn(m *member, info fleet.Node) (again bool) {
-	before := m.waits()
+	before, heard := m.waits(), m.heard()
 	m.told(info)
 	switch after := m.waits(); {
+	case before != "" && after == "" && !heard:
+		return true
 	case before == "" && after != "":
 		e.log.Warn("A node cannot use the network that nodes share", "node", m.name, "error", after)
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: m.name, Message: fmt.Sprintf("Node %s %s", m.name, cannotShare(after))})

@@ -291,3 +291,68 @@ func TestANetworkThatANodeIsToldOfLateIsWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// TestANodeThatHasNotBeenHeardOfYetCountsAmongThoseThatShareNetworks: the spawner
+// was started anew while b, which it had joined, is away.
+func TestANodeThatHasNotBeenHeardOfYetCountsAmongThoseThatShareNetworks(t *testing.T) {
+	synctestWorld(t, func(w *world) {
+		w.docker.node.Name = "a"
+		w.cluster.add("b")
+		for _, d := range w.cluster.nodes {
+			bridge := d.networks["traefiknet"]
+			bridge.Driver = driverBridge
+			d.networks["traefiknet"] = bridge
+			d.node.Swarm = &fleet.NodeSwarm{ID: d.node.Name, Manager: true}
+			d.joined = true
+		}
+		w.on("b").silence(true)
+	}, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 1))
+		if got := w.networksOf("web")["a"]; got != sharedOfFleet+"traefiknet" {
+			t.Errorf("web is on %q, which b cannot be on", got)
+		}
+		w.on("b").speak()
+		w.untilNode("b", fleet.NodeReady)
+		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
+		for _, e := range events {
+			if strings.Contains(e.Message, "again") {
+				t.Errorf("told %q of a node that has not been heard of before", e.Message)
+			}
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestANodeThatAnswersAndDoesNotSayWhoItIsGetsNothingUntilItDoes(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 1))
+		w.on("b").silence(true)
+		w.restart()
+		b := w.on("b")
+		b.mu.Lock()
+		b.fault = func(verb, _ string) error {
+			if verb == "info" {
+				return fleet.Errorf(fleet.Timeout, "it is busy")
+			}
+			return nil
+		}
+		b.mu.Unlock()
+		b.speak()
+		time.Sleep(10 * time.Second)
+		spec := w.spec("new", "app:2", 1)
+		spec.Placement.Constraints = []fleet.Constraint{"node==b"}
+		if job := w.deploy(spec); job.State != fleet.JobFailed {
+			t.Errorf("a deploy on b %s", job.State)
+		}
+		b.mu.Lock()
+		b.fault = nil
+		b.mu.Unlock()
+		w.untilNode("b", fleet.NodeReady)
+		w.deployed(spec)
+		if got := w.networksOf("new")["b"]; got != sharedOfFleet+"traefiknet" {
+			t.Errorf("new is on %q", got)
+		}
+	})
+}

@@ -19,10 +19,23 @@ const thawGrace = 8 * time.Second
 
 // connected takes up a node whose engine answers from now on. What is left there
 // of replicas that were placed elsewhere is set aside before any edge is told of
-// the node again.
+// the node again. One that has not said who it is yet is asked until it does: with
+// what networks it shares nothing can be placed there that others reach.
 func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
-	if err := e.askWho(ctx, m); err != nil {
+	for {
+		err := e.askWho(ctx, m)
+		if err == nil {
+			break
+		}
 		e.log.Warn("A node that is connected does not say who it is", "node", m.name, "error", err)
+		if m.heard() {
+			break
+		}
+		select {
+		case <-time.After(relistPause):
+		case <-ctx.Done():
+			return false
+		}
 	}
 	e.record(fleet.Event{Type: fleet.EventNode, NodeID: m.name, Message: fmt.Sprintf("Node %s is connected", m.name)})
 	var before fleet.NodeState

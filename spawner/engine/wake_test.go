@@ -424,3 +424,36 @@ func TestAnAppStartedByHandIsAWake(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testing.T) {
+	synctestWorld(t, func(w *world) { w.config.MaxStarts = 1 }, func(w *world) {
+		w.behave("app:2", behaviour{startTakes: 10 * time.Second})
+		w.asleep(w.spec("slow", "app:2", 1))
+		w.asleep(w.spec("web", "app:1", 1))
+		starts := w.startsOf("web")
+		answered := make(chan error, 2)
+		for _, service := range []string{"slow", "web"} {
+			go func() {
+				_, err := w.request(service, 0)
+				answered <- err
+			}()
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.startByHand("web-0")
+		began := time.Now()
+		if err := <-answered; err != nil || time.Since(began) > time.Second {
+			t.Errorf("the request for web was answered after %s: %v", time.Since(began), err)
+		}
+		if err := <-answered; err != nil {
+			t.Errorf("the request for slow: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if got := w.startsOf("web") - starts; got != 1 || w.status("web") != fleet.StatusRunning {
+			t.Errorf("web began %d times more and is %s", got, w.status("web"))
+		}
+		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Service: "web", Types: []fleet.EventType{fleet.EventExit, fleet.EventHealth, fleet.EventWarning}, Limit: 10})
+		if err != nil || len(events) > 0 {
+			t.Errorf("told %+v, %v", events, err)
+		}
+	})
+}

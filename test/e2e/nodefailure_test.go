@@ -318,18 +318,30 @@ func TestAFullDiskFailsWhatNeedsItAndDelaysNobodyElse(t *testing.T) {
 }
 
 func TestTheSpawnersOwnNodeIsLostAndAnEdgeElsewhereServesOn(t *testing.T) {
-	const inHand = 3 // nobody withdraws the route of the replica that went with it, or takes over what it had
 	s, collector := cluster(t, 2)
 	traffic := s.StartLoad(stand.Load{Host: "web.test", Edge: s.Edges[1], Collector: collector, Limit: patient})
 	s.KillNode(s.Lab.Nodes[0])
-	stand.Always(t, 15*time.Second, "the edge serves", func() error {
-		if report := traffic.SoFar(); report.Errors > min(inHand, report.LongerThan(prompt)) {
-			return fmt.Errorf("%s\n%s", report, strings.Join(report.Failures, "\n"))
-		}
-		return nil
-	})
+	stand.Always(t, 15*time.Second, "the edge serves", func() error { return mayFailInHand(traffic.SoFar()) })
 	report := traffic.Stop()
-	mustHaveLostOnly(t, report, min(inHand, report.LongerThan(prompt)))
+	t.Log(report)
+	if err := mayFailInHand(report); err != nil {
+		t.Error(err)
+	}
+	if len(report.Twice)+len(report.Lost) > 0 {
+		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
+	}
+}
+
+// mayFailInHand accepts that POSTs which the lost machine had in hand failed: with the
+// spawner away nobody refuses them with a 503. A GET is answered by another replica,
+// unless the machine had acknowledged it.
+func mayFailInHand(report stand.Report) error {
+	const inHand = 3
+	gets := report.Errors - report.FailedPosts
+	if gets > min(1, report.LongerThan(givenUpBy)) || report.FailedPosts > min(inHand, report.LongerThan(prompt)) {
+		return fmt.Errorf("%s\n%s", report, strings.Join(report.Failures, "\n"))
+	}
+	return nil
 }
 
 func TestWhenMostNodesFallSilentNothingIsChangedAndSaidSo(t *testing.T) {

@@ -48,6 +48,9 @@ var sameRequests = []sameRequest{
 	{name: "expect", failover: true, raw: "PUT /echo HTTP/1.1\nHost: HOST\nContent-Length: 5\nExpect: 100-continue\n\n", later: "hello"},
 	{name: "trailers", raw: "POST /echo?trailer=sum HTTP/1.1\nHost: HOST\nTE: trailers\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n3\nabc\n0\nX-Sum: 42\n\n"},
 	{name: "own-502", raw: "GET /echo?status=502 HTTP/1.1\nHost: HOST\n\n"},
+	{name: "own-502-failover", failover: true, raw: "GET /echo?status=502 HTTP/1.1\nHost: HOST\n\n"},
+	{name: "own-504-streamed", failover: true, raw: "GET /echo?status=504&stream=1 HTTP/1.1\nHost: HOST\n\n"},
+	{name: "streamed", failover: true, raw: "GET /echo?stream=1 HTTP/1.1\nHost: HOST\n\n"},
 	{name: "h2", failover: true, h2: &stand.Request{Path: "/echo/a%2Fb?x=1", Cookie: "a=1", TLS: true}},
 	{name: "h2-post", failover: true, h2: &stand.Request{Method: http.MethodPost, Path: "/echo", Body: strings.Repeat("x", 20000), TLS: true}},
 }

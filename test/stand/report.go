@@ -35,6 +35,8 @@ type Report struct {
 	Requests int
 	Good     int
 	Errors   int
+	// FailedPosts are those of the Errors that were POSTs.
+	FailedPosts int
 	// Refused are POSTs that got 503 with Retry-After: the honest answer to one
 	// that may have been in flight when the app was killed.
 	Refused int
@@ -63,6 +65,9 @@ func (r *Report) add(o outcome) {
 		r.Refused++
 	default:
 		r.Errors++
+		if o.id != "" {
+			r.FailedPosts++
+		}
 		if len(r.Failures) < shownFailures {
 			r.Failures = append(r.Failures, o.String())
 		}
