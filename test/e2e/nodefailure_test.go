@@ -108,18 +108,6 @@ func mustHaveFreed(t *testing.T, report stand.Report, inHand int) {
 	}
 }
 
-// mustHaveLostOnly accepts, beside POSTs that were refused, that clients of little
-// patience did not wait until what went with a machine or a network was given up.
-func mustHaveLostOnly(t *testing.T, report stand.Report, inHand int) {
-	t.Helper()
-	if report.Errors > inHand {
-		t.Errorf("%d requests failed, want at most the %d that the lost machine had:\n%s", report.Errors, inHand, strings.Join(report.Failures, "\n"))
-	}
-	if len(report.Twice)+len(report.Lost) > 0 {
-		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
-	}
-}
-
 // containersOf are the names of the fleet's apps and sandboxes on a node, running or not.
 func containersOf(t *testing.T, s *stand.Stand, node *lab.Node) []string {
 	t.Helper()
