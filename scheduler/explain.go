@@ -191,10 +191,10 @@ func (a *ask) whatWouldSkew(i int32) string {
 		return r.skew > 0 && r.counts[r.column.ids[i]]+1-r.floor > r.skew
 	})
 	r := &a.spreads[at]
-	ahead := r.counts[r.column.ids[i]] - r.floor
+	ahead := r.counts[r.column.ids[i]] + 1 - r.floor
 	where := "it"
 	if r.over != fleet.NodeName {
 		where = r.over + " " + r.column.values[r.column.ids[i]]
 	}
-	return fmt.Sprintf("%s is %d ahead in replicas, and the spread allows %d", where, ahead, r.skew)
+	return fmt.Sprintf("%s would be %d ahead in replicas, and the spread allows %d", where, ahead, r.skew)
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	usageTimeout = 5 * time.Second
+	usageTimeout = 3 * time.Second
 	usagePause   = 250 * time.Millisecond // between the two looks that tell the use of CPUs
 	usageLooks   = 8                      // containers looked at at a time
 )
