@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"edgespawner/fleet"
 	"edgespawner/test/stand"
 )
 
@@ -22,16 +24,19 @@ const (
 
 // warm compares req/s through the edge with failover and without it against a
 // plain route of the same Traefik to the same app, and the plain route against
-// itself as the noise. The four are measured in turn.
+// itself as the noise; then an app of two replicas with failover against a plain
+// route to both. All are measured in turn.
 func warm(b *bench) {
 	s := stand.Start(b)
-	with, without := s.MockApp("with", "with.test"), s.MockApp("without", "without.test")
+	with, without, two := s.MockApp("with", "with.test"), s.MockApp("without", "without.test"), s.MockApp("two", "two.test")
 	without.Route.Failover = new(bool)
-	s.Deploy(with)
-	s.Deploy(without)
-	address := s.Service("with").Detail[0].Address
-	b.plainRoute(s, "plain.test", "http://"+address+":9000")
-	hosts := []string{"plain.test", "with.test", "without.test", "plain.test"}
+	two.Replicas = 2
+	for _, app := range []fleet.Spec{with, without, two} {
+		s.Deploy(app)
+	}
+	b.plainRoute(s, "plain", s.Service("with"))
+	b.plainRoute(s, "plain-two", s.Service("two"))
+	hosts := []string{"plain.test", "with.test", "without.test", "plain.test", "plain-two.test", "two.test"}
 	rates := make([][]float64, len(hosts))
 	for _, host := range hosts { // warm up
 		b.rate(s, host)
@@ -49,22 +54,28 @@ func warm(b *bench) {
 	b.atLeast("failover on against the plain route", median(failover), 0.93, "×", spread(failover))
 	plain := ratios(rates[2], rates[0])
 	b.atLeast("failover off against the plain route", median(plain), 0.97, "×", spread(plain))
+	replicas := ratios(rates[5], rates[4])
+	b.atLeast("failover on, two replicas, against a plain route to both", median(replicas), 0.93, "×", spread(replicas))
 }
 
-// plainRoute adds a route to the edge that the spawner knows nothing of.
-func (b *bench) plainRoute(s *stand.Stand, host, url string) {
+// plainRoute adds a route NAME.test to a service's replicas to the edge, of which the spawner knows nothing.
+func (b *bench) plainRoute(s *stand.Stand, name string, service fleet.ServiceDetail) {
+	var servers []string
+	for _, container := range service.Detail {
+		servers = append(servers, fmt.Sprintf("{url: %q}", "http://"+container.Address+":9000"))
+	}
 	text := fmt.Sprintf(`http:
   routers:
-    plain: {rule: "Host(`+"`%s`"+`)", entryPoints: [web], service: plain, priority: 1000}
+    %[1]s: {rule: "Host(`+"`%[1]s.test`"+`)", entryPoints: [web], service: %[1]s, priority: 1000}
   services:
-    plain: {loadBalancer: {servers: [{url: %q}]}}
-`, host, url)
-	path := filepath.Join(s.Dir, s.Edges[0].Name+"-dynamic", "plain.yml")
+    %[1]s: {loadBalancer: {servers: [%[2]s]}}
+`, name, strings.Join(servers, ", "))
+	path := filepath.Join(s.Dir, s.Edges[0].Name+"-dynamic", name+".yml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		b.Fatalf("cannot write the plain route: %v", err)
 	}
 	stand.Eventually(b, 10*time.Second, "the plain route is there", func() error {
-		if answer := s.Get(host, "/status"); answer.Status != http.StatusOK {
+		if answer := s.Get(name+".test", "/status"); answer.Status != http.StatusOK {
 			return fmt.Errorf("it answers %d", answer.Status)
 		}
 		return nil

@@ -161,6 +161,9 @@ func (d drawing) pair(drawn map[string]*dynamic.Router, name string, r router, s
 	if d.failsOver() {
 		bypass := served
 		bypass.Rule, bypass.Priority, bypass.Service = r.bypass, r.priority+1, d.name(appName)
+		if d.asksAnother() {
+			bypass.Rule = bypassRule(r.rule, true)
+		}
 		drawn[name+bypassSuffix] = &bypass
 	}
 }
@@ -256,10 +259,17 @@ func (d drawing) guard() *dynamic.Service {
 		Weighted:    &dynamic.WeightedRoundRobin{Services: []dynamic.WRRService{{Name: d.name(appName)}}},
 		Middlewares: []string{sharedGatewayErrors},
 	}
-	if len(d.routed.Endpoints) > 1 {
+	if d.asksAnother() {
 		guard.Middlewares = []string{sharedOtherReplica, sharedGatewayErrors}
 	}
 	return guard
+}
+
+// asksAnother says whether a request that a replica has failed may find another
+// one: a sticky cookie leads to the same each time.
+func (d drawing) asksAnother() bool {
+	sticky := d.plan.balancer != nil && d.plan.balancer.Sticky != nil
+	return len(d.routed.Endpoints) > 1 && !sticky
 }
 
 // middlewares draws those that the routers name, and the headers of the wake leg.

@@ -219,3 +219,30 @@ func TestRenderAndMatchersMayBeAskedAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatMayNotBeCarriedOutTwiceIsKeptFromTheRetryOfAnotherReplica: Traefik takes
+// all methods but POST, PATCH and LOCK for such as may be.
+func TestWhatMayNotBeCarriedOutTwiceIsKeptFromTheRetryOfAnotherReplica(t *testing.T) {
+	for _, syntax := range []string{"v3", "v2"} {
+		rule := map[string]string{"v3": "Host(`a.com`)", "v2": "Host(`a.com`, `b.com`)"}[syntax]
+		spec := serviceSpec("dav", withLabels("traefik.http.routers.dav.rule", rule, "traefik.http.routers.dav.ruleSyntax", syntax))
+		for replicas, strange := range map[int]string{1: "dav-r3-failover", 2: "dav-r3-app"} {
+			config := configuration(t, render(t, testSettings(), View{}, routed(spec, replicas)))
+			edge := newEdge(t, config, "web", false)
+			for method, wanted := range map[string]string{
+				"GET": "dav-r3-failover", "HEAD": "dav-r3-failover", "PUT": "dav-r3-failover", "DELETE": "dav-r3-failover", "POST": "dav-r3-failover", "PATCH": "dav-r3-failover",
+				"MOVE": strange, "MKCOL": strange, "PROPFIND": strange,
+			} {
+				request := httptest.NewRequest(method, "http://a.com/x", nil)
+				request.Header.Set("Content-Length", "0")
+				if got := config.Routers[edge.router(request)].Service; got != wanted {
+					t.Errorf("%s, %d replicas: %s leads to %s, want %s", syntax, replicas, method, got, wanted)
+				}
+			}
+			guard := config.Services["dav-r3-guard"].Middlewares
+			if asks := slices.Contains(guard, sharedOtherReplica); asks != (replicas > 1) {
+				t.Errorf("%s, %d replicas: the guard has %v", syntax, replicas, guard)
+			}
+		}
+	}
+}

@@ -3,6 +3,7 @@ package proxyhook
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -145,7 +146,7 @@ func (p *planner) balancerMiddlewares() []string {
 // finish adds a router to the plan, with the rule of its bypass.
 func (p *planner) finish(r router) {
 	if p.plan.failover {
-		r.bypass = bypassRule(r.rule)
+		r.bypass = bypassRule(r.rule, false)
 		if r.name == routeName { // the rule is our own, and so is what it becomes
 			p.plan.routers = append(p.plan.routers, r)
 			return
@@ -159,14 +160,30 @@ func (p *planner) finish(r router) {
 }
 
 // bypassRule takes those requests of a rule that failover would break or read
-// into memory whole: gRPC, and uploads of a megabyte or of unknown size.
-func bypassRule(r rule) string {
+// into memory whole: gRPC, and uploads of a megabyte or of unknown size. Where
+// another replica is asked for what one has failed, strange says to take methods,
+// too, of which Traefik would take for granted that they may be carried out twice.
+func bypassRule(r rule, strange bool) string {
 	header := "HeaderRegexp"
 	if r.syntax == syntaxV2 {
 		header = "HeadersRegexp"
 	}
-	return fmt.Sprintf("(%s) && (%s || ((Method(`POST`) || Method(`PUT`) || Method(`PATCH`)) && !%s))",
-		r.text, spell(header, "Content-Type", "^application/grpc"), spell(header, "Content-Length", "^[0-9]{1,6}$"))
+	taken := fmt.Sprintf("%s || ((Method(`POST`) || Method(`PUT`) || Method(`PATCH`)) && !%s)",
+		spell(header, "Content-Type", "^application/grpc"), spell(header, "Content-Length", "^[0-9]{1,6}$"))
+	if strange {
+		var none []string
+		for _, method := range usualMethods {
+			none = append(none, "!"+spell("Method", method))
+		}
+		taken += " || (" + strings.Join(none, " && ") + ")"
+	}
+	return fmt.Sprintf("(%s) && (%s)", r.text, taken)
+}
+
+// usualMethods are those that may be carried out twice (RFC 9110, 9.2.2), and
+// those that Traefik's retry by status leaves alone.
+var usualMethods = []string{
+	http.MethodGet, http.MethodPost, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch, http.MethodTrace,
 }
 
 // addRedirects lets a service that is served with TLS alone redirect plain

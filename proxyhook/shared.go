@@ -37,7 +37,8 @@ const (
 	// away, as many as 1 of 8 requests drew the lost one each time; with 6, 1 of 64.
 	// While the spawner is there such a one ends on the failover leg.
 	replicaAttempts = 6
-	// otherReplicaAttempts are of a request that its replica had and failed.
+	// otherReplicaAttempts are of a request that its replica had and failed, or that
+	// reached none in all those attempts. Each has them all again.
 	otherReplicaAttempts = 2
 
 	dialTimeout = time.Second
@@ -105,9 +106,10 @@ func sharedMiddlewares(s Settings) map[string]*dynamic.Middleware {
 		// Both retry only what never reached the server.
 		sharedFallbackRetry: {Retry: &dynamic.Retry{Attempts: fallbackAttempts, InitialInterval: ptypes.Duration(fallbackPause)}},
 		sharedReplicaRetry:  {Retry: &dynamic.Retry{Attempts: replicaAttempts}},
-		// This one does what had reached it, unless the method is POST or PATCH: what a
-		// replica had in hand as its machine was lost is answered by another one, also
-		// when nobody is behind the failover leg. The failover has read the body.
+		// This one does what had reached it, unless the method is POST or PATCH; what
+		// else may not be carried out twice is kept from it by bypassRule. What a replica
+		// had in hand as its machine was lost is so answered by another one, also when
+		// nobody is behind the failover leg. The failover has read the body.
 		sharedOtherReplica: {Retry: &dynamic.Retry{
 			Attempts: otherReplicaAttempts, Status: failoverStatus(), DisableRetryOnNetworkError: true, MaxRequestBodyBytes: new(int64(-1)),
 		}},

@@ -20,7 +20,7 @@ const (
 	startAttempts = 5                     // of a start that met containers in a state that can be mended
 	startPause    = 20 * time.Millisecond // after the first of them, doubling
 	callTimeout   = 2 * time.Minute       // of one call that makes or starts a container
-	mostTaken     = 50                    // ports of a node that others have, before a start is given up
+	mostTaken     = 50                    // ports of a node, or addresses, that others have, before a start is given up
 	stopMargin    = 20 * time.Second      // that a stop may take beyond its grace
 )
 
@@ -40,6 +40,7 @@ func (r *replica) drive(ctx context.Context) {
 				return
 			}
 		}
+		r.letGo()
 		<-r.begun() // a call that starts the app may still be under way
 		err := r.carryOut(ctx, w)
 		done = generation
@@ -224,12 +225,12 @@ func (r *replica) upOnce(ctx context.Context) error {
 }
 
 // make creates both containers and starts the sandbox; the app stays as it is.
-// A port for edges that something else has is given up for another.
+// A port for edges, or an address, that something else has is given up for another.
 func (r *replica) make(ctx context.Context) error {
 	defer r.noteStanding()
-	for {
+	for tries := 1; ; tries++ {
 		err := r.makeOnce(ctx)
-		if err == nil || !r.anotherPort(err) || len(r.taken) > mostTaken {
+		if err == nil || tries > mostTaken || !r.anotherPort(err) && !r.anotherAddress(err) {
 			return err
 		}
 		if err := r.repair(ctx, err); err != nil {

@@ -128,6 +128,25 @@ func TestANodeWithoutSpaceOnItsDiskGetsNothingNewForAWhile(t *testing.T) {
 	})
 }
 
+// TestAnUpdateGoesToNoNodeThatHasRoomOnlyWhenTheOldReplicaHasGone: b, where it
+// was placed, is full, and on a there is no room for both.
+func TestAnUpdateGoesToNoNodeThatHasRoomOnlyWhenTheOldReplicaHasGone(t *testing.T) {
+	overNodes(t, []string{"a", "b"}, func(w *world) {
+		spec := w.spec("web", "app:1", 1)
+		spec.Resources.MemoryMB = 3000
+		spec.Placement.Constraints = []fleet.Constraint{"node==a"}
+		w.deployed(spec)
+		spec.Image, spec.Placement.Constraints = "app:2", nil
+		var tries atomic.Int64
+		w.on("b").fill(&tries)
+		job := w.deploy(spec)
+		if job.State != fleet.JobFailed || !strings.Contains(job.Error, noSpace) || tries.Load() == 0 {
+			t.Errorf("after %d tries on b the deploy %s: %s", tries.Load(), job.State, job.Error)
+		}
+		w.settledOn("web", 1, 1)
+	})
+}
+
 func TestWhatCannotGoElsewhereSaysThatTheDiskIsFull(t *testing.T) {
 	overThree(t, func(w *world) {
 		var tries atomic.Int64

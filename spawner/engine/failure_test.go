@@ -274,6 +274,23 @@ func TestWhenMostEnginesFallSilentAndTheirReplicasServeTheyAreToldAsHealthy(t *t
 	})
 }
 
+func TestWithASilentNodeRemovedTheOtherIsJudged(t *testing.T) {
+	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 3))
+		w.on("a").silence(true)
+		w.on("b").silence(true)
+		w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+		if err := w.engine().RemoveNode(w.ctx, "a", true); err != nil {
+			t.Fatal(err)
+		}
+		if why := w.engine().Frozen(); why != "" {
+			t.Errorf("of two nodes one is silent: %s", why)
+		}
+		w.untilNode("b", fleet.NodeDown)
+		w.until("all of web are on c", func() bool { return fmt.Sprint(w.endpoints("web")) != "" && w.spread("web")["c"] == 3 })
+	})
+}
+
 func TestWhenMostNodesFallSilentNothingIsChanged(t *testing.T) {
 	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))

@@ -64,6 +64,8 @@ type fakeDocker struct {
 	// forgotten: a process that begins is not told to follow it.
 	forgotten bool
 	joined    bool // in its swarm by the spawner
+	// leaked are addresses that the engine takes for taken, although nothing has them.
+	leaked map[netip.Addr]bool
 }
 
 // box is a container.
@@ -308,6 +310,9 @@ func (d *fakeDocker) canBegin(b *box, under behaviour) error {
 			return &fleet.Error{Kind: fleet.Conflict, Field: fieldSandbox, Message: "cannot join network of a non running container"}
 		}
 		return nil
+	}
+	if slices.ContainsFunc(b.config.Networks, func(a fleet.Attachment) bool { return d.leaked[a.Address] }) {
+		return &fleet.Error{Kind: fleet.Conflict, Field: fieldAddress, Message: "address already in use"}
 	}
 	for _, other := range d.cluster.boxes() {
 		if other == b || other.status != fleet.ContainerRunning {

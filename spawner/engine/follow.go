@@ -54,32 +54,28 @@ func (e *Engine) join(node fleet.Node, looks chan<- look) error {
 // until then. A node that has not answered by then is taken up when it does.
 // Standing is that of the newest notice.
 func (e *Engine) meet(ctx context.Context, m *member, told <-chan heard, looks chan<- look) (standing context.Context) {
-	met := false
+	connected := false
+	var again <-chan time.Time
 	standing = ctx
 	for {
 		select {
 		case <-e.adopted:
-			if met {
+			if connected {
 				e.connected(standing, m)
 			}
 			return standing
+		case <-again:
+			again = e.firstLook(standing, m, looks)
 		case n := <-told:
 			if n.standing != nil { // none = there are no notices any more
 				standing = n.standing
 			}
 			switch n.Action {
 			case fleet.NoticeConnected:
-				found, err := e.lookAt(standing, m)
-				if err != nil {
-					e.log.Warn("Cannot look at a node", "node", m.name, "error", err)
-					break
-				}
-				met = true
-				m.judged(func(j *judge) { j.answered(time.Now()) })
-				m.meets.Do(func() { close(m.met) })
-				tellLook(looks, look{member: m, found: found})
+				connected = true
+				again = e.firstLook(standing, m, looks)
 			case fleet.NoticeLost:
-				met = false
+				connected, again = false, nil
 				e.lost(m, n.Err)
 				tellLook(looks, look{member: m, err: n.Err})
 			}
@@ -87,6 +83,19 @@ func (e *Engine) meet(ctx context.Context, m *member, told <-chan heard, looks c
 			return standing
 		}
 	}
+}
+
+// firstLook tells the start what is found on a node; again is when to try that once more, nil = it is told.
+func (e *Engine) firstLook(standing context.Context, m *member, looks chan<- look) (again <-chan time.Time) {
+	found, err := e.lookAt(standing, m)
+	if err != nil {
+		e.log.Warn("Cannot look at a node", "node", m.name, "error", err)
+		return time.After(relistPause)
+	}
+	m.judged(func(j *judge) { j.answered(time.Now()) })
+	m.meets.Do(func() { close(m.met) })
+	tellLook(looks, look{member: m, found: found})
+	return nil
 }
 
 func tellLook(looks chan<- look, l look) {

@@ -171,6 +171,9 @@ func (l *ledger) replace(c *claim, nodes []scheduler.Node, s seat) (*claim, erro
 	if err != nil {
 		return nil, err
 	}
+	if spots[0].stopFirst {
+		return nil, fleet.Errorf(fleet.Unavailable, "%s has room on node %s only when the replica there has gone", s.spec.Name, spots[0].node)
+	}
 	c.replaced = true
 	return l.holdLocked(spots[0].node, s.spec, s.index), nil
 }

@@ -125,9 +125,7 @@ func (e *Engine) unfollow(ctx context.Context, m *member) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	e.members.mu.Lock()
-	defer e.members.mu.Unlock()
-	e.members.dropLocked(m.name)
+	e.changeState(m, func() { e.members.dropLocked(m.name) }) // of those that are left most may answer
 	return nil
 }
 

@@ -161,6 +161,14 @@ func (r *replica) anotherPort(err error) bool {
 	return false
 }
 
+// anotherAddress says whether a start failed because something else has the address
+// that was given to the sandbox, or the engine takes it for taken (it has not let go
+// of one that is gone). Made anew, the sandbox gets one that was not given before.
+func (r *replica) anotherAddress(err error) bool {
+	var e *fleet.Error
+	return errors.As(err, &e) && e.Field == fieldAddress && r.fixedAddress
+}
+
 // publishedForEdges are the ports of the node at which edges and probes reach the
 // replica, in the order of the app's; nil where they reach its own address.
 func (v view) publishedForEdges() []fleet.Port {

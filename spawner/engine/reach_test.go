@@ -163,3 +163,18 @@ func notInTheSwarm(t *testing.T, endpoint string) {
 		}
 	})
 }
+
+func TestAnAddressThatTheEngineTakesForTakenIsGivenUpForAnother(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 1))
+		next := w.endpoints("web")[0].Addr.Addr().Next()
+		w.docker.mu.Lock()
+		w.docker.leaked = map[netip.Addr]bool{next: true, next.Next(): true}
+		w.docker.mu.Unlock()
+		w.deployed(w.spec("web", "app:2", 1))
+		w.settledOn("web", 2, 1)
+		if got := w.endpoints("web")[0].Addr.Addr(); got != next.Next().Next() {
+			t.Errorf("web has %s", got)
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"edgespawner/fleet"
@@ -22,15 +23,17 @@ func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) er
 		return errNotWanted
 	}
 	defer r.abortBy(nil)
-	begun := make(chan error, 1)
 	limit := startPatience*r.print.startLimit() + r.print.check.Settle.Std()
-	probing, ended := context.WithTimeoutCause(beginning, limit, fleet.Errorf(fleet.Timeout, "%s is not ready %s after its start", r.name(), limit))
+	timed, ended := context.WithTimeoutCause(beginning, limit, fleet.Errorf(fleet.Timeout, "%s is not ready %s after its start", r.name(), limit))
 	defer ended()
-	defer context.AfterFunc(probing, func() { end(context.Cause(probing)) })()
+	defer context.AfterFunc(timed, func() { end(context.Cause(timed)) })()
+	probing, fail := context.WithCancelCause(timed)
+	defer fail(nil)
+	begun := make(chan error, 1)
 	r.engine.group.Go(func() {
 		err := begin(beginning)
 		if err != nil {
-			end(err)
+			fail(err)
 		}
 		begun <- err
 	})
@@ -44,7 +47,7 @@ func (r *replica) awaitReady(ctx context.Context, begin func(context.Context) er
 	target.Tried = r.noteTry
 	err := r.engine.prober.Await(probing, target, r.print.check)
 	if err == nil {
-		r.becameReady(begun, end)
+		r.becameReady(beginning, begun, end)
 		return nil
 	}
 	beginErr := <-begun
@@ -91,31 +94,61 @@ func (r *replica) abortBy(cancel context.CancelCauseFunc) bool {
 }
 
 // becameReady makes the replica ready. If the engine says later that it never
-// began a new life, the app that answered was ending: it died. End lets go of what
-// the beginning had.
-func (r *replica) becameReady(begun <-chan error, end context.CancelCauseFunc) {
+// began a new life, the app that answered was ending: it died. End lets go of a
+// beginning that still waits for its turn, when something else is wanted.
+func (r *replica) becameReady(beginning context.Context, begun <-chan error, end context.CancelCauseFunc) {
 	settled := make(chan struct{})
 	r.mu.Lock()
 	r.setStateLocked(stateReady)
 	r.readyAt = time.Now()
 	r.upSince = r.readyAt
-	r.beginning = settled
+	r.beginning, r.endBeginning, r.abort = settled, end, nil
 	r.mu.Unlock()
 	r.engine.group.Go(func() {
 		defer close(settled)
-		err := <-begun
-		end(nil)
-		if err == nil {
-			return
-		}
+		defer end(nil)
+		err := r.outcomeOf(beginning, <-begun)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if r.state == stateReady {
+		switch {
+		case err == nil && r.state == stateDown:
+			r.startedAt = time.Time{} // the end that was taken in was that of a life before this one
+		case err != nil && r.state == stateReady && beginning.Err() == nil:
 			r.setStateLocked(stateDown)
 			r.lastExit = err.Error()
 			r.report(r, report{kind: reportDied, end: ending{code: -1, said: err.Error()}})
 		}
 	})
+}
+
+// outcomeOf is what became of the start of an app that answers already. An engine
+// that has not said it is asked until it does: its silence is no end of the app.
+func (r *replica) outcomeOf(ctx context.Context, err error) error {
+	for {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case slices.Contains([]fleet.Kind{fleet.NotFound, fleet.Conflict, fleet.BadGateway}, fleet.KindOf(err)):
+			return err
+		}
+		select {
+		case <-time.After(relistPause):
+		case <-ctx.Done():
+			return err
+		}
+		err = r.proveStarted(ctx)
+	}
+}
+
+// letGo ends a start that made the app ready and has not been answered: what still
+// waits for its turn is not carried out, and what became of the rest is not asked.
+func (r *replica) letGo() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.endBeginning != nil {
+		r.endBeginning(errNotWanted)
+		r.endBeginning = nil
+	}
 }
 
 // begun returns what closes when the start that made the app ready has been answered.

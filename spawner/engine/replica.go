@@ -72,22 +72,23 @@ type replica struct {
 	app     container
 	address netip.Addr // of the sandbox, on the network that edges use
 	// published are ports of the node by those of the app, where edges reach it by them; nil = they do not.
-	published  map[int]int
-	reach      netip.Addr     // where these are; else zero
-	stands     fleet.Standing // what the store knows of it
-	startedAt  time.Time      // of the app's present life, by the engine's clock; zero while a start is under way
-	lifeBefore time.Time      // startedAt of the life before
-	readyAt    time.Time      // by our clock; of the last life that became ready
-	upSince    time.Time      // the same, until the end of that life has been counted
-	lastError  error
-	lastTry    error // of the probes since it is being started; nil = none has failed
-	lastExit   string
-	tries      tries                   // restarts
-	ooms       time.Time               // when the engine last said that it ran out of memory
-	killed     time.Time               // when somebody else last sent it a signal that ends it
-	beginning  <-chan struct{}         // closes when the start that made it ready has been answered
-	abort      context.CancelCauseFunc // of the wait for readiness under way; nil = none
-	waiting    []waitingOrder
+	published    map[int]int
+	reach        netip.Addr     // where these are; else zero
+	stands       fleet.Standing // what the store knows of it
+	startedAt    time.Time      // of the app's present life, by the engine's clock; zero while a start is under way
+	lifeBefore   time.Time      // startedAt of the life before
+	readyAt      time.Time      // by our clock; of the last life that became ready
+	upSince      time.Time      // the same, until the end of that life has been counted
+	lastError    error
+	lastTry      error // of the probes since it is being started; nil = none has failed
+	lastExit     string
+	tries        tries                   // restarts
+	ooms         time.Time               // when the engine last said that it ran out of memory
+	killed       time.Time               // when somebody else last sent it a signal that ends it
+	beginning    <-chan struct{}         // closes when the start that made it ready has been answered
+	endBeginning context.CancelCauseFunc // ends that start; nil = there is none
+	abort        context.CancelCauseFunc // of the wait for readiness under way; nil = none
+	waiting      []waitingOrder
 }
 
 // care is what a service's actor knows of the troubles of a replica.

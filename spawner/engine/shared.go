@@ -97,14 +97,14 @@ func cannotShare(why string) string {
 }
 
 // learn takes what a node's engine says of itself, and tells when the networks
-// that nodes share cannot be used there, or can again. Of one that had not been
-// heard of the latter is no news, but what has waited for it begins all the same.
+// that nodes share cannot be used there, or can again.
 func (e *Engine) learn(m *member, info fleet.Node) (again bool) {
-	before, heard := m.waits(), m.heard()
+	before := m.waits()
+	if !m.heard() {
+		before = "" // nobody was told
+	}
 	m.told(info)
 	switch after := m.waits(); {
-	case before != "" && after == "" && !heard:
-		return true
 	case before == "" && after != "":
 		e.log.Warn("A node cannot use the network that nodes share", "node", m.name, "error", after)
 		e.record(fleet.Event{Type: fleet.EventNode, NodeID: m.name, Message: fmt.Sprintf("Node %s %s", m.name, cannotShare(after))})
@@ -237,11 +237,11 @@ func (n *networks) removeShared(ctx context.Context, node, name string) error {
 		if !n.engine.members.answers(other) {
 			continue
 		}
+		n.attended.forget(other + "/" + network.ID)
 		err := n.engine.whileAnswers(ctx, other, func(ctx context.Context) error { return n.dismiss(ctx, other, network.Name) })
 		if err != nil && n.engine.members.answers(other) {
 			return err
 		}
-		n.attended.forget(other + "/" + network.ID)
 	}
 	if err := n.engine.nets.Remove(ctx, node, network.Name); err != nil && fleet.KindOf(err) != fleet.Conflict {
 		return fmt.Errorf("cannot remove network %s: %w", network.Name, err)

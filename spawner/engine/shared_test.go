@@ -16,7 +16,7 @@ const sharedOfFleet = "z-" + fakeFleet + "-shared-"
 
 // inSwarm runs a test over nodes a and b of one swarm and c, which is in none;
 // each has a bridge of its own, and an edge runs on a.
-func inSwarm(t *testing.T, test func(w *world)) {
+func inSwarm(t *testing.T, test func(w *world), more ...func(w *world)) {
 	t.Helper()
 	synctestWorld(t, func(w *world) {
 		w.docker.node.Name = "a"
@@ -30,6 +30,9 @@ func inSwarm(t *testing.T, test func(w *world)) {
 			if d.node.Name != "c" {
 				d.node.Swarm = &fleet.NodeSwarm{ID: d.node.Name, Manager: d.node.Name == "a"}
 			}
+		}
+		for _, change := range more {
+			change(w)
 		}
 	}, test)
 }
@@ -343,8 +346,8 @@ func TestANodeThatAnswersAndDoesNotSayWhoItIsGetsNothingUntilItDoes(t *testing.T
 		time.Sleep(10 * time.Second)
 		spec := w.spec("new", "app:2", 1)
 		spec.Placement.Constraints = []fleet.Constraint{"node==b"}
-		if job := w.deploy(spec); job.State != fleet.JobFailed {
-			t.Errorf("a deploy on b %s", job.State)
+		if job := w.deploy(spec); job.State != fleet.JobFailed || !strings.Contains(job.Error, "not answering") {
+			t.Errorf("a deploy on b %s: %s", job.State, job.Error)
 		}
 		b.mu.Lock()
 		b.fault = nil
@@ -355,4 +358,52 @@ func TestANodeThatAnswersAndDoesNotSayWhoItIsGetsNothingUntilItDoes(t *testing.T
 			t.Errorf("new is on %q", got)
 		}
 	})
+}
+
+func TestASwarmThatDoesNotWorkAsTheSpawnerBeginsIsTold(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		b := w.on("b")
+		b.waitFor("its swarm does not work")
+		w.restart()
+		w.untilNode("b", fleet.NodeReady)
+		b.waitFor("")
+		time.Sleep(2 * time.Second)
+		var told []string
+		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
+		for _, e := range events {
+			if strings.Contains(e.Message, "network that nodes share") {
+				told = append(told, e.Message)
+			}
+		}
+		if err != nil || len(told) != 2 || !strings.Contains(told[0], "cannot use") || !strings.Contains(told[1], "again") {
+			t.Errorf("told %q, %v", told, err)
+		}
+	}, func(w *world) { w.on("b").joined = true })
+}
+
+// TestANodeOfWhichTheFirstLookFailsIsLookedAtAgain: the engine is connected and
+// busy as the spawner begins.
+func TestANodeOfWhichTheFirstLookFailsIsLookedAtAgain(t *testing.T) {
+	for _, verb := range []string{"info", "list"} {
+		inSwarm(t, func(w *world) {
+			w.deployed(w.spec("web", "app:1", 2))
+			w.stop()
+			b := w.on("b")
+			b.mu.Lock()
+			b.fault = func(asked, _ string) error {
+				if asked == verb {
+					return fleet.Errorf(fleet.Timeout, "it is busy")
+				}
+				return nil
+			}
+			b.mu.Unlock()
+			w.start()
+			time.Sleep(10 * time.Second)
+			b.mu.Lock()
+			b.fault = nil
+			b.mu.Unlock()
+			w.untilNode("b", fleet.NodeReady)
+			w.untilServing("web", 2)
+		})
+	}
 }

@@ -37,6 +37,9 @@ func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
 			return false
 		}
 	}
+	if ctx.Err() != nil {
+		return false // it has gone again; that is told next
+	}
 	e.record(fleet.Event{Type: fleet.EventNode, NodeID: m.name, Message: fmt.Sprintf("Node %s is connected", m.name)})
 	var before fleet.NodeState
 	e.changeState(m, func() { before, _ = m.judged(func(j *judge) { j.answered(time.Now()) }) })

@@ -457,3 +457,56 @@ func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testi
 		}
 	})
 }
+
+func TestAReadyReplicaWhoseStartWaitsForItsTurnIsPutToSleepAtOnce(t *testing.T) {
+	synctestWorld(t, func(w *world) { w.config.MaxStarts = 1 }, func(w *world) {
+		w.behave("app:2", behaviour{startTakes: 30 * time.Second})
+		w.asleep(w.spec("slow", "app:2", 1))
+		w.asleep(w.spec("web", "app:1", 1))
+		starts := w.startsOf("web")
+		for _, service := range []string{"slow", "web"} {
+			go w.request(service, 0)
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.startByHand("web-0")
+		w.untilStatus("web", fleet.StatusRunning)
+		began := time.Now()
+		w.succeeded(w.engine().Sleep(w.ctx, "web", "tester"))
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it waited for %s", took)
+		}
+		time.Sleep(time.Minute)
+		if got := w.startsOf("web") - starts; got != 1 || w.status("web") != fleet.StatusAsleep {
+			t.Errorf("web began %d times more and is %s", got, w.status("web"))
+		}
+		if _, err := w.request("web", 0); err != nil {
+			t.Errorf("a request that wakes it again: %v", err)
+		}
+	})
+}
+
+// TestAnEngineThatFallsSilentJustAfterAnAppIsReadyTakesItOffNoEdge: what became of
+// its start is not known then, and is no end of the app.
+func TestAnEngineThatFallsSilentJustAfterAnAppIsReadyTakesItOffNoEdge(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.asleep(w.spec("web", "app:1", 1))
+		starts := w.startsOf("web")
+		lost := false
+		w.flaw(func(verb, _ string) error {
+			if lost = lost || verb == "start"; lost && verb != "start" {
+				return fleet.Errorf(fleet.Unavailable, "the node does not answer")
+			}
+			return nil
+		})
+		if _, err := w.request("web", 0); err != nil {
+			t.Fatal(err)
+		}
+		w.watchEdge("web", 1)
+		time.Sleep(20 * time.Second)
+		w.flaw(nil)
+		time.Sleep(time.Minute)
+		if got := w.startsOf("web") - starts; got != 1 || w.status("web") != fleet.StatusRunning {
+			t.Errorf("web began %d times more and is %s", got, w.status("web"))
+		}
+	})
+}
