@@ -100,17 +100,31 @@ func (e *Engine) examine(ctx context.Context, spec fleet.Spec) (image fleet.Imag
 	if err := e.checkAgainstOthers(spec); err != nil {
 		return image, nil, nil, err
 	}
-	node, noPlace := e.lookForPlace(&spec)
-	if noPlace != nil {
-		return image, warnings, noPlace, nil // no node is asked for an image that it would not get
+	for tries := 1; ; tries++ {
+		node, noPlace := e.lookForPlace(&spec)
+		if noPlace != nil {
+			return image, warnings, noPlace, nil // no node is asked for an image that it would not get
+		}
+		err = e.whileAnswers(ctx, node, func(ctx context.Context) (err error) {
+			image, err = e.examineImage(ctx, node, spec)
+			return err
+		})
+		if err == nil || tries == examineTries || ctx.Err() != nil || e.members.answers(node) {
+			return image, warnings, nil, err
+		}
 	}
-	image, err = e.examineImage(ctx, node, spec)
-	return image, warnings, nil, err
 }
 
-// examineImage looks for the image of a spec, on the node and at its registry.
+// examineTries is how many nodes are asked, one after another, for an image while each falls silent.
+const examineTries = 3
+
+// examineImage looks for the image of a spec, on the node and at its registry. One
+// that other nodes alone have, for another platform, is refused in words of that.
 func (e *Engine) examineImage(ctx context.Context, node string, spec fleet.Spec) (fleet.Image, error) {
 	if err := e.images.Check(ctx, node, spec.Image, spec.Pull); err != nil {
+		if foreign := e.foreignImage(ctx, node, spec); foreign != nil {
+			return fleet.Image{}, foreign
+		}
 		var known *fleet.Error
 		if errors.As(err, &known) {
 			return fleet.Image{}, &fleet.Error{Kind: imageKind(known.Kind), Field: "image", Message: known.Message}
@@ -125,6 +139,25 @@ func (e *Engine) examineImage(ctx context.Context, node string, spec fleet.Spec)
 		err = nil // it will be pulled
 	}
 	return image, err
+}
+
+// foreignImage is why an image that cannot be had on a node and is on others fits
+// none; nil when it is on none, or fits.
+func (e *Engine) foreignImage(ctx context.Context, node string, spec fleet.Spec) error {
+	for _, other := range e.nodeNames() {
+		if other == node || !e.members.answers(other) {
+			continue
+		}
+		image, err := e.images.Ensure(ctx, other, spec.Image, fleet.PullNever)
+		if err != nil {
+			continue
+		}
+		if _, err := e.ledger.look(e.nodeList(), []seat{{spec: &spec, platforms: platforms(image), index: -1}}); err != nil {
+			return fleet.InvalidField("image", "node %s has %s: %s", other, spec.Image, err)
+		}
+		return nil
+	}
+	return nil
 }
 
 // imageKind makes an image that is not there a mistake in the request.
@@ -317,6 +350,11 @@ func (e *Engine) draw(run *jobRun, revision *fleet.Revision) (*blueprint, error)
 		return nil, err
 	}
 	err = run.step("pull", "", func(ctx context.Context) (detail string, err error) {
+		if !e.members.answers(node) { // it has fallen silent since it was chosen
+			if node, err = e.lookForPlace(spec); err != nil {
+				return "", err
+			}
+		}
 		err = e.whileAnswers(ctx, node, func(ctx context.Context) (err error) {
 			image, err = e.fetch(ctx, node, revision)
 			return err

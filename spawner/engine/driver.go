@@ -185,10 +185,11 @@ func worthAnotherStart(err error, attempt int) bool {
 
 // The fields of the containers' errors that a repair goes by.
 const (
-	fieldSandbox  = "sandbox"  // the sandbox that an app is to join is gone or down
-	fieldNetworks = "networks" // a network of the sandbox is gone; one of the same name is not the same to it
-	fieldAddress  = "address"  // somebody else has the sandbox's fixed address
-	fieldName     = "name"     // another container has the name; of no repair, only of another attempt
+	fieldSandbox   = "sandbox"    // the sandbox that an app is to join is gone or down
+	fieldNetworks  = "networks"   // a network of the sandbox is gone; one of the same name is not the same to it
+	fieldAddress   = "address"    // somebody else has the sandbox's fixed address
+	fieldPortRange = "port_range" // no port of it is free
+	fieldName      = "name"       // another container has the name; of no repair, only of another attempt
 )
 
 // repair finds out what has become of the containers after a failed start, and

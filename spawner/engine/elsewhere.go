@@ -16,32 +16,49 @@ import (
 // What cannot be made where it was placed, for a reason of its node and not of
 // the app, is placed elsewhere.
 
-// fullPause is how long a node without space on its disk gets nothing new; then
+// fullPause is how long a node that has run out of something gets nothing new; then
 // it is tried again.
 const fullPause = 2 * time.Minute
 
-// diskFull is why such a node is closed.
-const diskFull = "its disk is full"
+// Why such a node is closed.
+const (
+	diskFull  = "its disk is full"
+	portsGone = "no port of its --port-range is free"
+)
+
+// ranOut says whether a node is closed because it has run out of something.
+func ranOut(closed string) bool { return closed == diskFull || closed == portsGone }
 
 // noSpace is how an engine says ENOSPC, whatever it was about to write.
 const noSpace = "no space left on device"
 
 // faultOf says what is wrong with a node where something has failed; empty = the
-// failure was not the node's. It takes note of a full disk.
+// failure was not the node's. It takes note of what the node has run out of.
 func (e *Engine) faultOf(node string, err error) string {
 	var known *fleet.Error
+	m, ok := e.members.get(node)
 	switch {
-	case err == nil:
+	case err == nil || !ok:
 		return ""
 	case !e.members.answers(node):
 		return "it does not answer"
 	case strings.Contains(err.Error(), noSpace) && fleet.KindOf(err) != fleet.BadGateway: // not an app's own last words
-		if m, ok := e.members.get(node); ok {
-			m.setFull(time.Now().Add(fullPause))
-		}
+		m.rest(diskFull, time.Now().Add(fullPause))
 		return diskFull
-	case errors.As(err, &known) && known.Field == fieldHostPort:
+	case !errors.As(err, &known):
+		return ""
+	case known.Field == fieldPortRange:
+		m.rest(portsGone, time.Now().Add(fullPause))
+		return portsGone
+	case known.Field == fieldHostPort:
 		return "its host port is taken"
+	case known.Field == fieldNetworks && known.Kind == fleet.Unavailable:
+		e.spawn(func() { // what it said as it came back may not hold any more
+			if info, err := e.nodes.Info(e.life, node); err == nil {
+				e.learn(m, info)
+			}
+		})
+		return "it cannot use the network that nodes share"
 	}
 	return ""
 }
@@ -127,7 +144,7 @@ func (o *rollout) goElsewhere(c change, before *replica, name string, m *misplac
 }
 
 // orFull looks for places, and where there are none also on nodes that are closed
-// for a full disk alone: it may have been freed, and who tries is told if not.
+// for what they ran out of alone: it may be there again, and who tries is told if not.
 func orFull[T any](nodes []scheduler.Node, find func([]scheduler.Node) (T, error)) (T, error) {
 	found, err := find(nodes)
 	if err == nil {
@@ -135,7 +152,7 @@ func orFull[T any](nodes []scheduler.Node, find func([]scheduler.Node) (T, error
 	}
 	open := slices.Clone(nodes)
 	for i := range open {
-		if open[i].Closed == diskFull {
+		if ranOut(open[i].Closed) {
 			open[i].Closed = ""
 		}
 	}
@@ -145,13 +162,14 @@ func orFull[T any](nodes []scheduler.Node, find func([]scheduler.Node) (T, error
 	return found, err
 }
 
-// leaveFull places a replica elsewhere that could not be started because the disk
-// of its node is full, if it may go and fits anywhere.
+// leaveFull places a replica elsewhere that could not be started because its node
+// has run out of something, if it may go and fits anywhere.
 func (a *actor) leaveFull(r *replica, err error) bool {
-	if a.engine.faultOf(r.node, err) != diskFull {
+	fault := a.engine.faultOf(r.node, err)
+	if !ranOut(fault) {
 		return false
 	}
-	why := fmt.Sprintf("node %s has no space left on its disk", r.node)
+	why := fmt.Sprintf("node %s cannot have it: %s", r.node, fault)
 	if a.job != nil || a.removing || a.stays(r, why) || a.move(r, why) != nil {
 		return false
 	}

@@ -191,3 +191,43 @@ func TestAHostPortThatSomethingHoldsOnOneNodeIsHadOnAnother(t *testing.T) {
 		}
 	})
 }
+
+// TestAnImageIsLookedForElsewhereWhenTheNodeThatIsAskedFallsSilent: the first that
+// a deploy asks is the one with the fewest replicas.
+func TestAnImageIsLookedForElsewhereWhenTheNodeThatIsAskedFallsSilent(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.deployed(w.spec("web", "app:1", 2))
+		w.on("c").silence(false) // nobody has noticed
+		w.deployed(w.spec("new", "app:2", 2))
+		if w.spread("new")["c"] != 0 {
+			t.Errorf("new stands on %v", w.spread("new"))
+		}
+	})
+}
+
+func TestAnImageThatOtherNodesHaveForAnotherPlatformIsRefusedInWordsOfThat(t *testing.T) {
+	overThree(t, func(w *world) {
+		w.cluster.mu.Lock()
+		for _, d := range w.cluster.nodes {
+			d.node.Platform = "linux/amd64"
+			image := d.images["app:2"]
+			delete(d.images, "app:2")
+			delete(d.images, image.ID)
+			if d.node.Name == "a" {
+				image.Platform = "linux/arm64"
+				d.images["app:2"] = image
+			}
+		}
+		w.cluster.mu.Unlock()
+		w.restart()
+		if err := w.engine().DrainNode(w.ctx, "a"); err != nil { // so that another one is asked
+			t.Fatal(err)
+		}
+		spec := w.spec("new", "app:2", 1)
+		spec.Pull = fleet.PullNever
+		_, err := w.engine().Deploy(w.ctx, spec, "tester", false)
+		if err == nil || !strings.Contains(err.Error(), "image: node a has app:2") || !strings.Contains(err.Error(), "2 nodes: linux/amd64, but the image is made for linux/arm64") {
+			t.Errorf("got %v", err)
+		}
+	})
+}

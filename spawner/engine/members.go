@@ -21,17 +21,18 @@ type member struct {
 	ended  chan struct{}      // closed when its follower has returned
 	rounds chan bool          // outcomes of rounds of probes while it is silent
 
-	mu      sync.Mutex
-	node    fleet.Node    // as it was last told, but for its state
-	stock   fleet.Stock   // as it was last told
-	stocked time.Time     // when that was
-	judge   judge         // knows the state
-	silent  chan struct{} // closed while its engine does not answer
-	taken   bool          // what was found on it at the start has been taken up
-	probing bool          // a round is under way
-	asking  bool          // it is being asked whether its swarm works again
-	removed bool          // it is being forgotten: nothing new is put there
-	full    time.Time     // until then it gets nothing new: its disk had no space
+	mu        sync.Mutex
+	node      fleet.Node    // as it was last told, but for its state
+	stock     fleet.Stock   // as it was last told
+	stocked   time.Time     // when that was
+	judge     judge         // knows the state
+	silent    chan struct{} // closed while its engine does not answer
+	taken     bool          // what was found on it at the start has been taken up
+	probing   bool          // a round is under way
+	asking    bool          // it is being asked whether its swarm works again
+	removed   bool          // it is being forgotten: nothing new is put there
+	ranOut    string        // why it gets nothing new until restsTill
+	restsTill time.Time
 }
 
 func newMember(node fleet.Node, limits FailureLimits, stop context.CancelFunc) *member {
@@ -88,16 +89,17 @@ func (m *member) restsLocked(now time.Time) string {
 	switch {
 	case m.judge.settling(now):
 		return "back so often that it has to prove itself"
-	case now.Before(m.full):
-		return diskFull
+	case now.Before(m.restsTill):
+		return m.ranOut
 	}
 	return ""
 }
 
-func (m *member) setFull(until time.Time) {
+// rest lets the node get nothing new until then.
+func (m *member) rest(why string, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.full = until
+	m.ranOut, m.restsTill = why, until
 }
 
 // waits says why the networks that nodes share cannot be used on the node yet; empty = they can.

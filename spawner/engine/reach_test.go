@@ -3,7 +3,9 @@ package engine
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
+	"time"
 
 	"edgespawner/fleet"
 )
@@ -90,12 +92,21 @@ func TestReplicasOnANodeThatSharesNoNetworkAreReachedByItsPorts(t *testing.T) {
 	})
 }
 
-func TestARangeOfPortsThatIsUsedUpIsSaid(t *testing.T) {
+func TestANodeWhoseRangeOfPortsIsUsedUpGetsNothingNewForAWhile(t *testing.T) {
 	apart(t, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 20))
-		job := w.deploy(w.spec("more", "app:2", 2))
-		if job.State != fleet.JobFailed {
-			t.Errorf("the deploy %s", job.State)
+		w.deployed(w.spec("more", "app:2", 2))
+		if got := fmt.Sprint(w.spread("more")); got != "map[local:2]" {
+			t.Errorf("more stands on %s", got)
+		}
+		if nodes, err := w.engine().Nodes(w.ctx); err != nil || nodes[0].Note != "gets nothing new for a while: "+portsGone {
+			t.Errorf("the nodes are %+v, %v", nodes, err)
+		}
+		pinned := w.spec("pinned", "app:3", 1)
+		pinned.Placement.Constraints = []fleet.Constraint{"node==b"}
+		began := time.Now()
+		if job := w.deploy(pinned); job.State != fleet.JobFailed || !strings.Contains(job.Error, "is free in --port-range 20000-20009") || time.Since(began) > 5*time.Second {
+			t.Errorf("what can only be there: %s after %s: %s", job.State, time.Since(began), job.Error)
 		}
 		w.untilServing("web", 20)
 	})

@@ -19,8 +19,10 @@ const (
 	// attendEvery is how long the edges of other nodes count as being on a
 	// shared network before they are looked for again.
 	attendEvery = reconcilePeriod
-	// othersTimeout bounds what is done on other nodes on behalf of a replica.
-	othersTimeout = 5 * time.Second
+	// othersTimeout bounds what is done on other nodes on behalf of a replica, and
+	// othersPatience how long that is waited for.
+	othersTimeout  = 5 * time.Second
+	othersPatience = time.Second
 )
 
 // allNodes takes the place of a node's name in the turns of what all nodes share.
@@ -156,8 +158,7 @@ func (n *networks) attendEverywhere(ctx context.Context, node string, network fl
 	if err := n.attend(ctx, node, network); err != nil || network.Driver != driverOverlay {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, othersTimeout)
-	defer cancel()
+	bounded, cancel := context.WithTimeout(n.engine.life, othersTimeout)
 	var others sync.WaitGroup
 	for _, other := range n.engine.nodeNames() {
 		if other == node || !n.engine.members.inSwarm(other) || !n.engine.members.answers(other) || !n.attended.due(other+"/"+network.ID) {
@@ -170,7 +171,17 @@ func (n *networks) attendEverywhere(ctx context.Context, node string, network fl
 			}
 		})
 	}
-	others.Wait()
+	done := make(chan struct{})
+	n.engine.group.Go(func() {
+		defer cancel()
+		others.Wait()
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-time.After(othersPatience): // a frozen one holds up nobody; the work there goes on
+	case <-ctx.Done():
+	}
 	return nil
 }
 

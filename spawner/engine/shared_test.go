@@ -407,3 +407,35 @@ func TestANodeOfWhichTheFirstLookFailsIsLookedAtAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestANodeWhoseSwarmTurnsOutNotToWorkIsGoneRound: as it came back it said that all was well.
+func TestANodeWhoseSwarmTurnsOutNotToWorkIsGoneRound(t *testing.T) {
+	inSwarm(t, func(w *world) {
+		b := w.on("b")
+		b.waitFor("its swarm does not work")
+		b.mu.Lock()
+		b.fault = func(verb, name string) error {
+			if verb == "start" && strings.HasSuffix(name, ".net") {
+				return &fleet.Error{Kind: fleet.Unavailable, Field: fieldNetworks, Message: "the swarm does not have a leader"}
+			}
+			return nil
+		}
+		b.mu.Unlock()
+		w.deployed(w.spec("web", "app:1", 6))
+		if got := w.spread("web")["b"]; got != 0 {
+			t.Errorf("b got %d replicas", got)
+		}
+		if nodes, err := w.engine().Nodes(w.ctx); err != nil || nodes[1].SwarmWaits() == "" {
+			t.Errorf("the nodes are %+v, %v", nodes, err)
+		}
+		b.waitFor("")
+		b.mu.Lock()
+		b.fault = nil
+		b.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		w.deployed(w.spec("next", "app:2", 3))
+		if got := w.spread("next")["b"]; got == 0 {
+			t.Errorf("next stands on %v", w.spread("next"))
+		}
+	})
+}

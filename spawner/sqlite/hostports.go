@@ -11,7 +11,7 @@ import (
 
 // TakePort gives holder a port of the node: one that was never given, the lowest
 // first, else the one that has been free for longest, but none of those to avoid.
-// It is Unavailable when the range is used up.
+// It is a Conflict about port_range when that is used up.
 func (v Addresses) TakePort(ctx context.Context, node string, ports fleet.PortRange, holder string, avoid []int) (int, error) {
 	if holder == "" {
 		return 0, fmt.Errorf("cannot give a port of node %q to nobody", node)
@@ -24,7 +24,7 @@ func (v Addresses) TakePort(ctx context.Context, node string, ports fleet.PortRa
 		}
 		chosen = freePort(rows, ports, avoid)
 		if chosen == 0 {
-			return fleet.Errorf(fleet.Unavailable, "no port of node %q is free in --port-range %d-%d", node, ports.First, ports.Last)
+			return fleet.Errorf(fleet.Conflict, "no port of node %q is free in --port-range %d-%d", node, ports.First, ports.Last).About("port_range")
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO host_ports (node, port, holder, freed) VALUES (?, ?, ?, 0)
 			ON CONFLICT (node, port) DO UPDATE SET holder = excluded.holder, freed = 0`, node, chosen, holder)

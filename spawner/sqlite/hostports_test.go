@@ -22,7 +22,7 @@ func TestPortsOfANodeAreGivenOnceAndTheLongestFreeFirst(t *testing.T) {
 	take("b", "b/web-0.net", 20000)
 	take("a", "a/web-2.net", 20002)
 	_, err := v.TakePort(t.Context(), "a", ports, "a/web-3.net", nil)
-	wantKind(t, err, fleet.Unavailable)
+	wantKind(t, err, fleet.Conflict)
 	must(t, v.Release(t.Context(), "a/web-2.net"))
 	must(t, v.Release(t.Context(), "a/web-0.net"))
 	v = reopen(t, store).Addresses()
