@@ -22,17 +22,16 @@ func (w *world) downSince(name string) (since time.Time) {
 
 // startsNothing lets every start on a node fail until the world's flaw is another.
 func (d *fakeDocker) startsNothing(fails bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = nil
-	if fails {
-		d.fault = func(verb, _ string) error {
-			if verb == "create" || verb == "start" {
-				return fleet.Errorf(fleet.Unavailable, "nothing starts here")
-			}
-			return nil
-		}
+	if !fails {
+		d.flaw(nil)
+		return
 	}
+	d.flaw(func(verb, _ string) error {
+		if verb == "create" || verb == "start" {
+			return fleet.Errorf(fleet.Unavailable, "nothing starts here")
+		}
+		return nil
+	})
 }
 
 // A request that a node had in hand when its power went comes to the wake leg when

@@ -53,11 +53,7 @@ func (e *Engine) faultOf(node string, err error) string {
 	case known.Field == fieldHostPort:
 		return "its host port is taken"
 	case known.Field == fieldNetworks && known.Kind == fleet.Unavailable:
-		e.spawn(func() { // what it said as it came back may not hold any more
-			if info, err := e.nodes.Info(e.life, node); err == nil {
-				e.learn(m, info)
-			}
-		})
+		e.askOfSwarm(e.life, m) // what it said as it came back may not hold any more
 		return "it cannot use the network that nodes share"
 	}
 	return ""

@@ -16,22 +16,13 @@ func (d *fakeDocker) fill(tries *atomic.Int64) {
 
 // refuse lets whatever is to be made on a node fail, and counts what was tried.
 func (d *fakeDocker) refuse(tries *atomic.Int64, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = func(verb, _ string) error {
+	d.flaw(func(verb, _ string) error {
 		if verb != "create" {
 			return nil
 		}
 		tries.Add(1)
 		return err
-	}
-}
-
-// free undoes fill and refuse.
-func (d *fakeDocker) free() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.fault = nil
+	})
 }
 
 func TestADeployGoesRoundANodeThatIsLostMeanwhile(t *testing.T) {
@@ -117,7 +108,7 @@ func TestANodeWithoutSpaceOnItsDiskGetsNothingNewForAWhile(t *testing.T) {
 		if job := w.done(w.engine().Deploy(w.ctx, pinned, "tester", false)); job.State != fleet.JobFailed || !strings.Contains(job.Error, noSpace) {
 			t.Errorf("what can only be there: %s %s", job.State, job.Error)
 		}
-		w.on("b").free()
+		w.on("b").flaw(nil)
 		w.deployed(pinned) // what can only be there need not wait
 		w.deployed(w.spec("soon", "app:1", 2))
 		time.Sleep(fullPause)

@@ -258,12 +258,19 @@ func (w *world) healths(name string) string {
 	return strings.Join(list, " ")
 }
 
+// silenceMost silences a and b, two of three nodes, and waits until the spawner
+// takes itself for cut off.
+func (w *world) silenceMost(dark bool) {
+	w.t.Helper()
+	w.on("a").silence(dark)
+	w.on("b").silence(dark)
+	w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+}
+
 func TestWhenMostEnginesFallSilentAndTheirReplicasServeTheyAreToldAsHealthy(t *testing.T) {
 	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
-		w.on("a").silence(false)
-		w.on("b").silence(false)
-		w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+		w.silenceMost(false)
 		w.until("all are told as healthy", func() bool { return w.healths("web") == "a:healthy b:healthy c:healthy" })
 		w.untilNode("a", fleet.NodeUnmanaged)
 		w.on("a").silence(true) // what runs there falls silent, too
@@ -277,9 +284,7 @@ func TestWhenMostEnginesFallSilentAndTheirReplicasServeTheyAreToldAsHealthy(t *t
 func TestWithASilentNodeRemovedTheOtherIsJudged(t *testing.T) {
 	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
-		w.on("a").silence(true)
-		w.on("b").silence(true)
-		w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+		w.silenceMost(true)
 		if err := w.engine().RemoveNode(w.ctx, "a", true); err != nil {
 			t.Fatal(err)
 		}
@@ -295,9 +300,7 @@ func TestWhenMostNodesFallSilentNothingIsChanged(t *testing.T) {
 	overNodes(t, []string{"a", "b", "c"}, func(w *world) {
 		w.deployed(w.spec("web", "app:1", 3))
 		before := fmt.Sprint(w.endpoints("web"))
-		w.on("a").silence(true)
-		w.on("b").silence(true)
-		w.until("it is frozen", func() bool { return w.engine().Frozen() != "" })
+		w.silenceMost(true)
 		time.Sleep(time.Minute)
 		if after := fmt.Sprint(w.endpoints("web")); after != before {
 			t.Errorf("routes were %s, are %s", before, after)

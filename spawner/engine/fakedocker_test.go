@@ -139,6 +139,13 @@ func (d *fakeDocker) trip(verb, name string) error {
 	return d.fault(verb, name)
 }
 
+// flaw lets calls to the engine fail; nil = none.
+func (d *fakeDocker) flaw(fault func(verb, name string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = fault
+}
+
 // counts returns how many apps were made and started.
 func (d *fakeDocker) counts() (made, started int) {
 	d.mu.Lock()

@@ -335,9 +335,7 @@ func (w *world) behaveAs(name string, how behaviour) {
 
 // flaw lets calls to the engine of containers fail; nil = none.
 func (w *world) flaw(fault func(verb, name string) error) {
-	w.docker.mu.Lock()
-	defer w.docker.mu.Unlock()
-	w.docker.fault = fault
+	w.docker.flaw(fault)
 }
 
 // removeByHand removes a container behind the engine's back.

@@ -177,7 +177,9 @@ func (e *Engine) follow(ctx, standing context.Context, m *member, told <-chan he
 			again = e.reconcileIfAnswering(standing, m)
 		case <-probe.C:
 			e.beginRound(ctx, m)
-			e.askAgain(standing, m)
+			if m.waits() != "" {
+				e.askOfSwarm(standing, m)
+			}
 		case serves := <-m.rounds:
 			e.endRound(m, serves)
 		}

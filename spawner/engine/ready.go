@@ -131,12 +131,9 @@ func (r *replica) outcomeOf(ctx context.Context, err error) error {
 		case slices.Contains([]fleet.Kind{fleet.NotFound, fleet.Conflict, fleet.BadGateway}, fleet.KindOf(err)):
 			return err
 		}
-		select {
-		case <-time.After(relistPause):
-		case <-ctx.Done():
-			return err
+		if pause(ctx, relistPause); ctx.Err() == nil {
+			err = r.proveStarted(ctx)
 		}
-		err = r.proveStarted(ctx)
 	}
 }
 

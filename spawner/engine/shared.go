@@ -117,11 +117,11 @@ func (e *Engine) learn(m *member, info fleet.Node) (again bool) {
 	return false
 }
 
-// askAgain asks, beside the follower, whether a node whose engine answers can use the
-// networks that nodes share by now. An engine tells nobody of that by itself.
-func (e *Engine) askAgain(ctx context.Context, m *member) {
+// askOfSwarm asks a node whose engine answers, beside whoever calls, whether it can
+// use the networks that nodes share now. An engine tells nobody of that by itself.
+func (e *Engine) askOfSwarm(ctx context.Context, m *member) {
 	m.mu.Lock()
-	begin := m.judge.state == fleet.NodeReady && m.node.SwarmWaits() != "" && !m.asking
+	begin := m.judge.state == fleet.NodeReady && !m.asking
 	m.asking = m.asking || begin
 	m.mu.Unlock()
 	if !begin {

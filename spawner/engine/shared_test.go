@@ -54,6 +54,22 @@ func (w *world) networksOf(service string) map[string]string {
 	return found
 }
 
+// toldOfSharing is what was told of networks that nodes share.
+func (w *world) toldOfSharing() []string {
+	w.t.Helper()
+	return slices.DeleteFunc(w.events("", fleet.EventNode), func(m string) bool { return !strings.Contains(m, "network that nodes share") })
+}
+
+// busyAt lets an engine not answer one verb in time.
+func (d *fakeDocker) busyAt(verb string) {
+	d.flaw(func(asked, _ string) error {
+		if asked == verb {
+			return fleet.Errorf(fleet.Timeout, "it is busy")
+		}
+		return nil
+	})
+}
+
 func (w *world) edgeIsOn() []string {
 	w.cluster.mu.Lock()
 	defer w.cluster.mu.Unlock()
@@ -260,15 +276,8 @@ func TestANodeThatIsBackGetsNothingNewUntilItHasFoundItsSwarm(t *testing.T) {
 		if got := w.networksOf("solo")["b"]; got != sharedOfFleet+"traefiknet" {
 			t.Errorf("solo is on %q", got)
 		}
-		var told []string
-		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
-		for _, e := range events {
-			if strings.Contains(e.Message, "network that nodes share") {
-				told = append(told, e.Message)
-			}
-		}
-		if err != nil || len(told) != 2 {
-			t.Errorf("told %q, %v", told, err)
+		if told := w.toldOfSharing(); len(told) != 2 {
+			t.Errorf("told %q", told)
 		}
 	})
 }
@@ -298,33 +307,23 @@ func TestANetworkThatANodeIsToldOfLateIsWaitedFor(t *testing.T) {
 // TestANodeThatHasNotBeenHeardOfYetCountsAmongThoseThatShareNetworks: the spawner
 // was started anew while b, which it had joined, is away.
 func TestANodeThatHasNotBeenHeardOfYetCountsAmongThoseThatShareNetworks(t *testing.T) {
-	synctestWorld(t, func(w *world) {
-		w.docker.node.Name = "a"
-		w.cluster.add("b")
-		for _, d := range w.cluster.nodes {
-			bridge := d.networks["traefiknet"]
-			bridge.Driver = driverBridge
-			d.networks["traefiknet"] = bridge
-			d.node.Swarm = &fleet.NodeSwarm{ID: d.node.Name, Manager: true}
-			d.joined = true
-		}
-		w.on("b").silence(true)
-	}, func(w *world) {
-		w.deployed(w.spec("web", "app:1", 1))
+	inSwarm(t, func(w *world) {
+		spec := w.spec("web", "app:1", 1)
+		spec.Placement.Constraints = []fleet.Constraint{"node==a"}
+		w.deployed(spec)
 		if got := w.networksOf("web")["a"]; got != sharedOfFleet+"traefiknet" {
 			t.Errorf("web is on %q, which b cannot be on", got)
 		}
 		w.on("b").speak()
 		w.untilNode("b", fleet.NodeReady)
-		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
-		for _, e := range events {
-			if strings.Contains(e.Message, "again") {
-				t.Errorf("told %q of a node that has not been heard of before", e.Message)
+		for _, told := range w.events("", fleet.EventNode) {
+			if strings.Contains(told, "again") {
+				t.Errorf("told %q of a node that has not been heard of before", told)
 			}
 		}
-		if err != nil {
-			t.Error(err)
-		}
+	}, func(w *world) {
+		w.on("b").joined = true
+		w.on("b").silence(true)
 	})
 }
 
@@ -334,14 +333,7 @@ func TestANodeThatAnswersAndDoesNotSayWhoItIsGetsNothingUntilItDoes(t *testing.T
 		w.on("b").silence(true)
 		w.restart()
 		b := w.on("b")
-		b.mu.Lock()
-		b.fault = func(verb, _ string) error {
-			if verb == "info" {
-				return fleet.Errorf(fleet.Timeout, "it is busy")
-			}
-			return nil
-		}
-		b.mu.Unlock()
+		b.busyAt("info")
 		b.speak()
 		time.Sleep(10 * time.Second)
 		spec := w.spec("new", "app:2", 1)
@@ -349,9 +341,7 @@ func TestANodeThatAnswersAndDoesNotSayWhoItIsGetsNothingUntilItDoes(t *testing.T
 		if job := w.deploy(spec); job.State != fleet.JobFailed || !strings.Contains(job.Error, "not answering") {
 			t.Errorf("a deploy on b %s: %s", job.State, job.Error)
 		}
-		b.mu.Lock()
-		b.fault = nil
-		b.mu.Unlock()
+		b.flaw(nil)
 		w.untilNode("b", fleet.NodeReady)
 		w.deployed(spec)
 		if got := w.networksOf("new")["b"]; got != sharedOfFleet+"traefiknet" {
@@ -368,15 +358,8 @@ func TestASwarmThatDoesNotWorkAsTheSpawnerBeginsIsTold(t *testing.T) {
 		w.untilNode("b", fleet.NodeReady)
 		b.waitFor("")
 		time.Sleep(2 * time.Second)
-		var told []string
-		events, err := w.engine().Events(w.ctx, fleet.EventFilter{Types: []fleet.EventType{fleet.EventNode}, Limit: 100})
-		for _, e := range events {
-			if strings.Contains(e.Message, "network that nodes share") {
-				told = append(told, e.Message)
-			}
-		}
-		if err != nil || len(told) != 2 || !strings.Contains(told[0], "cannot use") || !strings.Contains(told[1], "again") {
-			t.Errorf("told %q, %v", told, err)
+		if told := w.toldOfSharing(); len(told) != 2 || !strings.Contains(told[0], "cannot use") || !strings.Contains(told[1], "again") {
+			t.Errorf("told %q", told)
 		}
 	}, func(w *world) { w.on("b").joined = true })
 }
@@ -389,19 +372,10 @@ func TestANodeOfWhichTheFirstLookFailsIsLookedAtAgain(t *testing.T) {
 			w.deployed(w.spec("web", "app:1", 2))
 			w.stop()
 			b := w.on("b")
-			b.mu.Lock()
-			b.fault = func(asked, _ string) error {
-				if asked == verb {
-					return fleet.Errorf(fleet.Timeout, "it is busy")
-				}
-				return nil
-			}
-			b.mu.Unlock()
+			b.busyAt(verb)
 			w.start()
 			time.Sleep(10 * time.Second)
-			b.mu.Lock()
-			b.fault = nil
-			b.mu.Unlock()
+			b.flaw(nil)
 			w.untilNode("b", fleet.NodeReady)
 			w.untilServing("web", 2)
 		})
@@ -413,14 +387,12 @@ func TestANodeWhoseSwarmTurnsOutNotToWorkIsGoneRound(t *testing.T) {
 	inSwarm(t, func(w *world) {
 		b := w.on("b")
 		b.waitFor("its swarm does not work")
-		b.mu.Lock()
-		b.fault = func(verb, name string) error {
+		b.flaw(func(verb, name string) error {
 			if verb == "start" && strings.HasSuffix(name, ".net") {
 				return &fleet.Error{Kind: fleet.Unavailable, Field: fieldNetworks, Message: "the swarm does not have a leader"}
 			}
 			return nil
-		}
-		b.mu.Unlock()
+		})
 		w.deployed(w.spec("web", "app:1", 6))
 		if got := w.spread("web")["b"]; got != 0 {
 			t.Errorf("b got %d replicas", got)
@@ -429,9 +401,7 @@ func TestANodeWhoseSwarmTurnsOutNotToWorkIsGoneRound(t *testing.T) {
 			t.Errorf("the nodes are %+v, %v", nodes, err)
 		}
 		b.waitFor("")
-		b.mu.Lock()
-		b.fault = nil
-		b.mu.Unlock()
+		b.flaw(nil)
 		time.Sleep(3 * time.Second)
 		w.deployed(w.spec("next", "app:2", 3))
 		if got := w.spread("next")["b"]; got == 0 {

@@ -22,7 +22,7 @@ const thawGrace = 8 * time.Second
 // the node again. One that has not said who it is yet is asked until it does: with
 // what networks it shares nothing can be placed there that others reach.
 func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
-	for {
+	for ctx.Err() == nil {
 		err := e.askWho(ctx, m)
 		if err == nil {
 			break
@@ -31,11 +31,7 @@ func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
 		if m.heard() {
 			break
 		}
-		select {
-		case <-time.After(relistPause):
-		case <-ctx.Done():
-			return false
-		}
+		pause(ctx, relistPause)
 	}
 	if ctx.Err() != nil {
 		return false // it has gone again; that is told next
@@ -49,9 +45,7 @@ func (e *Engine) connected(ctx context.Context, m *member) (again bool) {
 		if again, err = e.reconcile(ctx, m.name); err == nil {
 			break
 		}
-		select {
-		case <-time.After(relistPause):
-		case <-ctx.Done():
+		if pause(ctx, relistPause); ctx.Err() != nil {
 			return false
 		}
 	}

@@ -425,12 +425,14 @@ func TestAnAppStartedByHandIsAWake(t *testing.T) {
 	})
 }
 
-func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testing.T) {
+// behindASlowStart runs a test while the start of web waits for its turn behind that
+// of slow: both were asked for, in that order, and each request tells how it ended.
+func behindASlowStart(t *testing.T, takes time.Duration, test func(w *world, answered <-chan error)) {
+	t.Helper()
 	synctestWorld(t, func(w *world) { w.config.MaxStarts = 1 }, func(w *world) {
-		w.behave("app:2", behaviour{startTakes: 10 * time.Second})
+		w.behave("app:2", behaviour{startTakes: takes})
 		w.asleep(w.spec("slow", "app:2", 1))
 		w.asleep(w.spec("web", "app:1", 1))
-		starts := w.startsOf("web")
 		answered := make(chan error, 2)
 		for _, service := range []string{"slow", "web"} {
 			go func() {
@@ -439,6 +441,13 @@ func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testi
 			}()
 			time.Sleep(100 * time.Millisecond)
 		}
+		test(w, answered)
+	})
+}
+
+func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testing.T) {
+	behindASlowStart(t, 10*time.Second, func(w *world, answered <-chan error) {
+		starts := w.startsOf("web")
 		w.startByHand("web-0")
 		began := time.Now()
 		if err := <-answered; err != nil || time.Since(began) > time.Second {
@@ -459,15 +468,8 @@ func TestAnAppThatIsStartedByHandWhileItsStartWaitsForItsTurnStaysReady(t *testi
 }
 
 func TestAReadyReplicaWhoseStartWaitsForItsTurnIsPutToSleepAtOnce(t *testing.T) {
-	synctestWorld(t, func(w *world) { w.config.MaxStarts = 1 }, func(w *world) {
-		w.behave("app:2", behaviour{startTakes: 30 * time.Second})
-		w.asleep(w.spec("slow", "app:2", 1))
-		w.asleep(w.spec("web", "app:1", 1))
+	behindASlowStart(t, 30*time.Second, func(w *world, _ <-chan error) {
 		starts := w.startsOf("web")
-		for _, service := range []string{"slow", "web"} {
-			go w.request(service, 0)
-			time.Sleep(100 * time.Millisecond)
-		}
 		w.startByHand("web-0")
 		w.untilStatus("web", fleet.StatusRunning)
 		began := time.Now()

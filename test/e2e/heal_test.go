@@ -117,9 +117,7 @@ func mustHaveLostOnly(t *testing.T, report stand.Report, inHand int) {
 	if report.Errors > inHand {
 		t.Errorf("%d requests failed, want at most the %d that the lost machine had:\n%s", report.Errors, inHand, strings.Join(report.Failures, "\n"))
 	}
-	if len(report.Twice)+len(report.Lost) > 0 {
-		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
-	}
+	report.MustHaveRunOnce(t)
 }
 
 func TestNoFaultOfOneOfTwoReplicasCostsARequest(t *testing.T) {

@@ -103,9 +103,7 @@ func mustHaveFreed(t *testing.T, report stand.Report, inHand int) {
 	if hang := report.LongerThan(givenUpBy); hang > 1 || report.Errors > hang {
 		t.Errorf("%d requests failed and %d waited for longer than %v:\n%s", report.Errors, hang, givenUpBy, strings.Join(report.Failures, "\n"))
 	}
-	if len(report.Twice)+len(report.Lost) > 0 {
-		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
-	}
+	report.MustHaveRunOnce(t)
 }
 
 // containersOf are the names of the fleet's apps and sandboxes on a node, running or not.
@@ -315,9 +313,7 @@ func TestTheSpawnersOwnNodeIsLostAndAnEdgeElsewhereServesOn(t *testing.T) {
 	if err := mayFailInHand(report); err != nil {
 		t.Error(err)
 	}
-	if len(report.Twice)+len(report.Lost) > 0 {
-		t.Errorf("executed twice: %v; acknowledged and lost: %v", report.Twice, report.Lost)
-	}
+	report.MustHaveRunOnce(t)
 }
 
 // mayFailInHand accepts that POSTs which the lost machine had in hand failed: with the

@@ -150,6 +150,12 @@ func (r Report) mustBeGood(t T) {
 	if r.Errors > 0 {
 		t.Fatalf("%s\n%s", r, strings.Join(r.Failures, "\n"))
 	}
+	r.MustHaveRunOnce(t)
+}
+
+// MustHaveRunOnce fails if the app executed a POST twice, or has lost one that it acknowledged.
+func (r Report) MustHaveRunOnce(t T) {
+	t.Helper()
 	if len(r.Twice)+len(r.Lost) > 0 {
 		t.Fatalf("%s\nexecuted twice: %v\nacknowledged and lost: %v", r, r.Twice, r.Lost)
 	}
